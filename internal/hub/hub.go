@@ -1,0 +1,155 @@
+// Package hub is the core of the broker: connection IDs, the registry, the life of a connection, its
+// events and the commands on it. It knows neither sockets nor NATS nor gRPC: it asks a Socket to act
+// and a Publisher to tell.
+//
+// A connection's life: Hub.Open gives it an ID, registers it and publishes its open event; its socket
+// then calls Message, Ping, Pong and Writable as they happen and Closed once, last. Every event of a
+// connection goes through its own lock to the Publisher, so events leave in the order of their
+// sequence numbers.
+package hub
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Hub holds the connections of one node.
+type Hub struct {
+	// static after New
+	node      NodeID
+	publisher Publisher
+	watches   watches
+	registry  registry
+
+	// openMu is held shared while a connection is registered, so that Shutdown misses none.
+	openMu   sync.RWMutex
+	stopping bool
+	live     sync.WaitGroup // connections whose close event is not yet published
+
+	opened atomic.Uint64
+
+	endedMu sync.Mutex
+	ended   Traffic // of connections that have ended
+	causes  [causeEnd]uint64
+	faults  map[string]uint64
+}
+
+// New makes the hub of one node. The publisher must be ready to take events.
+func New(node NodeID, p Publisher) *Hub {
+	return &Hub{node: node, publisher: p, faults: make(map[string]uint64)}
+}
+
+// Node is the ID that all connection IDs of this hub begin with.
+func (h *Hub) Node() NodeID { return h.node }
+
+// Open makes a connection of a socket: it registers it and publishes its open event. The socket must
+// not report anything before Open has returned. It fails with ErrStopping during Shutdown; then the
+// caller ends the socket.
+func (h *Hub) Open(ep *Endpoint, facts *Facts, s Socket) (*Conn, error) {
+	c := &Conn{
+		hub: h, key: newKey(), endpoint: ep, facts: facts, socket: s,
+		openTime: time.Now(),
+	}
+	if err := h.register(c); err != nil {
+		return nil, err
+	}
+	c.open()
+	if ep.StartPaused {
+		c.armResume(ep.MaxPause)
+	}
+	return c, nil
+}
+
+func (h *Hub) register(c *Conn) error {
+	h.openMu.RLock()
+	defer h.openMu.RUnlock()
+	if h.stopping {
+		return ErrStopping
+	}
+	h.live.Add(1)
+	h.opened.Add(1)
+	h.registry.add(c)
+	return nil
+}
+
+// Lookup finds a connection by the text form of its ID. It fails with InvalidConnectionID, ErrGone or
+// ErrNotFound.
+func (h *Hub) Lookup(s string) (*Conn, error) {
+	id, err := ParseID(s)
+	if err != nil {
+		return nil, err
+	}
+	if id.node != h.node {
+		return nil, ErrGone
+	}
+	if c := h.registry.get(id.key); c != nil {
+		return c, nil
+	}
+	return nil, ErrNotFound
+}
+
+// Len is the number of connections.
+func (h *Hub) Len() int { return h.registry.len() }
+
+// Stats are totals since the start, and the present.
+type Stats struct {
+	Connections uint64 // open now
+	Paused      uint64 // of those, kept from being read by a backend
+	Buffered    uint64 // bytes in send queues now
+	Opened      uint64
+	Causes      map[Cause]uint64
+	Faults      map[string]uint64
+	Traffic     Traffic
+	Watches     uint64
+	Lagged      uint64 // watches ended because they did not read
+}
+
+// Stats visits every connection: meant for a scrape, not for a hot path. Nothing on a message's way
+// is counted in a place that connections share.
+func (h *Hub) Stats() Stats {
+	st := Stats{Opened: h.opened.Load(), Causes: make(map[Cause]uint64), Faults: make(map[string]uint64)}
+	h.endedMu.Lock()
+	st.Traffic = h.ended
+	for c, n := range h.causes {
+		if c > 0 {
+			st.Causes[Cause(c)] = n
+		}
+	}
+	for f, n := range h.faults {
+		st.Faults[f] = n
+	}
+	h.endedMu.Unlock()
+	h.registry.all(func(c *Conn) bool {
+		info := c.Info()
+		st.Connections++
+		st.Buffered += info.Buffered
+		if info.Paused {
+			st.Paused++
+		}
+		st.Traffic.add(info.Traffic)
+		return true
+	})
+	st.Watches, st.Lagged = h.watches.stats()
+	return st
+}
+
+func (t *Traffic) add(o Traffic) {
+	t.MessagesIn += o.MessagesIn
+	t.BytesIn += o.BytesIn
+	t.MessagesOut += o.MessagesOut
+	t.BytesOut += o.BytesOut
+}
+
+// forget removes an ended connection and keeps its totals.
+func (h *Hub) forget(c *Conn, closed *Closed) {
+	h.registry.remove(c)
+	h.endedMu.Lock()
+	h.ended.add(closed.Traffic)
+	h.causes[closed.End.Cause]++
+	if f := closed.End.Fault; f != "" {
+		h.faults[f]++
+	}
+	h.endedMu.Unlock()
+	h.live.Done()
+}

@@ -1,0 +1,72 @@
+package hub
+
+import "sync"
+
+// shardCount spreads the registry's locks. A power of two.
+const shardCount = 64
+
+// registry finds a connection by the random part of its ID. Locks are held for a map access only.
+type registry struct {
+	shards [shardCount]shard
+}
+
+type shard struct {
+	mu    sync.RWMutex
+	conns map[key]*Conn
+}
+
+func (r *registry) shard(k key) *shard { return &r.shards[k[0]%shardCount] }
+
+func (r *registry) add(c *Conn) {
+	s := r.shard(c.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		s.conns = make(map[key]*Conn)
+	}
+	s.conns[c.key] = c
+}
+
+func (r *registry) get(k key) *Conn {
+	s := r.shard(k)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.conns[k]
+}
+
+func (r *registry) remove(c *Conn) {
+	s := r.shard(c.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c.key)
+}
+
+func (r *registry) len() (n int) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.RLock()
+		n += len(s.conns)
+		s.mu.RUnlock()
+	}
+	return n
+}
+
+// all copies the connections shard by shard, so that no lock is held while visit runs. Connections
+// that come or go meanwhile may be missed. It stops when visit answers false.
+func (r *registry) all(visit func(*Conn) bool) {
+	var batch []*Conn
+	for i := range r.shards {
+		s := &r.shards[i]
+		batch = batch[:0]
+		s.mu.RLock()
+		for _, c := range s.conns {
+			batch = append(batch, c)
+		}
+		s.mu.RUnlock()
+		for _, c := range batch {
+			if !visit(c) {
+				return
+			}
+		}
+	}
+}

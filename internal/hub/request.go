@@ -1,0 +1,106 @@
+package hub
+
+// rememberedRequests is how many request IDs a connection remembers.
+const rememberedRequests = 16
+
+// requests are the last sends of a connection that had a request ID, guarded by Conn.mu.
+type requests struct {
+	ring [rememberedRequests]*request
+	next int
+}
+
+// request is one send with a request ID.
+type request struct {
+	id string
+	// answered is closed when the socket has answered the first send; sent and err are set then.
+	answered chan struct{}
+	sent     Sent
+	err      error
+	// guarded by Conn.mu
+	settled bool // the outcome is known
+	outcome Outcome
+	waiting []Done
+}
+
+func (r *requests) find(id string) *request {
+	for _, q := range r.ring {
+		if q != nil && q.id == id {
+			return q
+		}
+	}
+	return nil
+}
+
+func (r *requests) add(q *request) {
+	r.ring[r.next] = q
+	r.next = (r.next + 1) % rememberedRequests
+}
+
+func (r *requests) remove(q *request) {
+	for i := range r.ring {
+		if r.ring[i] == q {
+			r.ring[i] = nil
+		}
+	}
+}
+
+// sendOnce sends unless the request ID is known; then it answers as the first send did.
+func (c *Conn) sendOnce(m *Message, id string, done Done) (Sent, error) {
+	c.mu.Lock()
+	if c.requests == nil {
+		c.requests = &requests{}
+	}
+	if q := c.requests.find(id); q != nil {
+		c.mu.Unlock()
+		return c.repeat(q, m.Confirmation, done)
+	}
+	q := &request{id: id, answered: make(chan struct{})}
+	c.requests.add(q)
+	c.mu.Unlock()
+
+	// Not under the lock: the socket may write, and call back, before it returns.
+	q.sent, q.err = c.socket.Send(m, func(o Outcome) { c.settle(q, o, done) })
+	if q.err != nil { // nothing was taken, so a retry must try again
+		c.mu.Lock()
+		c.requests.remove(q)
+		c.mu.Unlock()
+	}
+	close(q.answered)
+	if q.err == nil && m.Confirmation == Queued {
+		c.settle(q, Outcome{}, nil)
+	}
+	return q.sent, q.err
+}
+
+// repeat answers a send whose request ID is known: with the first one's answer, and its outcome.
+func (c *Conn) repeat(q *request, cf Confirmation, done Done) (Sent, error) {
+	<-q.answered // at once, or as soon as the socket has taken the first: it does not block
+	if q.err != nil || cf == Queued {
+		return q.sent, q.err
+	}
+	c.mu.Lock()
+	settled := q.settled
+	if !settled {
+		q.waiting = append(q.waiting, done)
+	}
+	c.mu.Unlock()
+	if settled {
+		done(q.outcome)
+	}
+	return q.sent, nil
+}
+
+// settle keeps the outcome of a first send and tells everyone who waits for it.
+func (c *Conn) settle(q *request, o Outcome, done Done) {
+	c.mu.Lock()
+	q.outcome, q.settled = o, true
+	waiting := q.waiting
+	q.waiting = nil
+	c.mu.Unlock()
+	if done != nil {
+		done(o)
+	}
+	for _, w := range waiting {
+		w(o)
+	}
+}

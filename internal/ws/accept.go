@@ -1,0 +1,153 @@
+package ws
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// SameOrigin, among the allowed origins, stands for the host that the request itself names.
+const SameOrigin = "same-origin"
+
+// AcceptOptions say which handshakes an endpoint accepts.
+type AcceptOptions struct {
+	// Subprotocols in order of preference; wire.AnySubprotocol takes the client's first. A client
+	// that offers none of them is accepted without one. Empty: none is ever chosen.
+	Subprotocols []string
+	// Origins that may connect: SameOrigin, "*" for any, an exact origin ("https://example.org"), or
+	// one with a wildcard for the first labels of the host ("https://*.example.org"). A handshake
+	// without Origin, which no browser sends, passes. Empty: only those.
+	Origins []string
+}
+
+// Accepted is a handshake that Check has accepted.
+type Accepted struct {
+	Subprotocol string // the one chosen, or empty
+	key         string
+}
+
+// Check judges an opening handshake (RFC 6455 4.2.1). A refusal says what to answer instead.
+func Check(r *http.Request, o AcceptOptions) (Accepted, *wire.Refusal) {
+	key, refusal := wire.CheckUpgrade(wire.Request{
+		Method: r.Method, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Host: r.Host, Header: r.Header,
+	})
+	if refusal != nil {
+		return Accepted{}, refusal
+	}
+	if r.ContentLength != 0 {
+		return Accepted{}, refuse(http.StatusBadRequest, "request body: a WebSocket handshake has none")
+	}
+	if refusal := checkOrigin(r, o.Origins); refusal != nil {
+		return Accepted{}, refusal
+	}
+	offers, refusal := wire.Subprotocols(r.Header)
+	if refusal != nil {
+		return Accepted{}, refusal
+	}
+	chosen, _ := wire.ChooseSubprotocol(o.Subprotocols, withoutTokens(offers))
+	return Accepted{Subprotocol: chosen, key: key}, nil
+}
+
+// withoutTokens leaves out entries that carry a credential ("bearer.…"): they are never chosen, so
+// never repeated.
+func withoutTokens(offers []string) []string {
+	kept := offers[:0:0]
+	for _, o := range offers {
+		if !strings.HasPrefix(o, "bearer.") {
+			kept = append(kept, o)
+		}
+	}
+	return kept
+}
+
+func refuse(status int, text string) *wire.Refusal { return &wire.Refusal{Status: status, Text: text} }
+
+func checkOrigin(r *http.Request, allowed []string) *wire.Refusal {
+	values := r.Header.Values("Origin")
+	if len(values) == 0 {
+		return nil
+	}
+	if len(values) > 1 {
+		return refuse(http.StatusBadRequest, "Origin: more than one is not allowed")
+	}
+	origin, err := url.Parse(values[0])
+	if err == nil {
+		for _, pattern := range allowed {
+			if originMatches(pattern, origin, r.Host) {
+				return nil
+			}
+		}
+	}
+	return refuse(http.StatusForbidden, "Origin: not among the allowed origins of this endpoint")
+}
+
+func originMatches(pattern string, origin *url.URL, host string) bool {
+	switch pattern {
+	case "*":
+		return true
+	case SameOrigin:
+		return origin.Host != "" && strings.EqualFold(origin.Host, host)
+	}
+	scheme, hosts, ok := strings.Cut(strings.ToLower(pattern), "://")
+	if !ok || scheme != origin.Scheme {
+		return false
+	}
+	name := strings.ToLower(origin.Host)
+	if suffix, wild := strings.CutPrefix(hosts, "*."); wild {
+		return strings.HasSuffix(name, "."+suffix)
+	}
+	return name == hosts
+}
+
+// ValidOrigin reports whether a pattern can be used in AcceptOptions.Origins.
+func ValidOrigin(pattern string) bool {
+	if pattern == "*" || pattern == SameOrigin {
+		return true
+	}
+	u, err := url.Parse(strings.Replace(pattern, "://*.", "://", 1))
+	return err == nil && u.Scheme != "" && u.Host != "" && u.User == nil && path.Clean("/"+u.Path) == "/" &&
+		u.Path == "" && u.RawQuery == "" && u.Fragment == "" && !strings.Contains(u.Host, "*")
+}
+
+// handshakeTimeout bounds the writing of the answer, which is shorter than any socket's buffer.
+const handshakeTimeout = 5 * time.Second
+
+// Upgrade answers an accepted handshake with 101 and takes the connection over from net/http. Nothing
+// is read before Start. On an error the connection is closed and there is nothing left to answer.
+func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn, error) {
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	var early []byte // RFC 6455 4.1 forbids it, browsers and proxies do it
+	if n := rw.Reader.Buffered(); n > 0 {
+		early = make([]byte, n)
+		_, _ = rw.Read(early)
+	}
+	if err := answerUpgrade(nc, a); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	limitUnacknowledged(nc, cfg)
+	return newConn(e, cfg, nc, early), nil
+}
+
+func answerUpgrade(nc net.Conn, a Accepted) error {
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + wire.AcceptKey(a.key) + "\r\n"
+	if a.Subprotocol != "" {
+		answer += "Sec-WebSocket-Protocol: " + a.Subprotocol + "\r\n"
+	}
+	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	if _, err := nc.Write([]byte(answer + "\r\n")); err != nil {
+		return err
+	}
+	return nc.SetDeadline(time.Time{})
+}

@@ -1,0 +1,110 @@
+package ws
+
+import "github.com/holdfast-broker/holdfast/internal/ws/wire"
+
+// Close begins the closing handshake: what is queued is written, then the close frame; then input is
+// read and discarded until the peer's close frame comes, or Config.CloseTimeout has passed since the
+// call. code and reason must be valid for wire.AppendClose. tag comes back in End.Tag.
+//
+// written, if not nil, is told when the close frame is written, or with ErrClosing when the connection
+// ended before. On a connection that is closing already, Close only waits with it.
+func (c *Conn) Close(code uint16, reason string, tag uint8, written Done) {
+	c.writeMu.Lock()
+	c.causeLocked(LocalClose, tag, nil, "")
+	c.writeMu.Unlock()
+	c.closeWith(code, reason, written)
+}
+
+// Terminate ends the connection at once, without a close frame. tag comes back in End.Tag.
+func (c *Conn) Terminate(tag uint8) {
+	c.writeMu.Lock()
+	c.causeLocked(LocalTerminate, tag, nil, "")
+	c.writeMu.Unlock()
+	c.stop()
+}
+
+// Refuse closes a connection whose peer sent a message that cannot be handled because of its size.
+func (c *Conn) Refuse(detail string) { c.closeFor(MessageTooBig, wire.MessageTooBig, detail) }
+
+// Abandon says that nobody will continue the unfinished message of that number.
+func (c *Conn) Abandon(fragment uint64) {
+	c.writeMu.Lock()
+	om := c.queue.fragmented(fragment)
+	open := om != nil && om.open
+	c.writeMu.Unlock()
+	if open {
+		c.closeFor(Abandoned, wire.InternalError, "message abandoned")
+	}
+}
+
+// closeFor closes for a cause of our own. What is queued is not waited for.
+func (c *Conn) closeFor(cause Cause, code uint16, reason string) {
+	c.writeMu.Lock()
+	if c.causeLocked(cause, 0, nil, reason) {
+		dones := c.queue.clear()
+		defer answer(dones, ErrClosing)
+	}
+	c.writeMu.Unlock()
+	c.closeWith(code, reason, nil)
+}
+
+// closeWith sees to it that a close frame is written, once.
+func (c *Conn) closeWith(code uint16, reason string, written Done) {
+	c.writeMu.Lock()
+	if c.over.Load() || c.end.SentCode != 0 {
+		sent := c.end.SentCode != 0
+		c.writeMu.Unlock()
+		answerClose(written, sent)
+		return
+	}
+	c.ending.written = appendDone(c.ending.written, written)
+	if !c.ending.closeDue && !c.ending.closeSent {
+		c.ending.closeDue, c.ending.code, c.ending.reason = true, code, reason
+		c.closing.Store(true)
+		c.limitClosingLocked()
+	}
+	var unread []Done
+	if c.ending.peer || c.end.Fault != nil {
+		unread = c.queue.clear() // nobody reads it any more
+	}
+	c.writeMu.Unlock()
+	answer(unread, ErrClosing)
+	c.kick()
+	c.signal() // a connection that is held is read again now
+}
+
+func answerClose(written Done, sent bool) {
+	switch {
+	case written == nil:
+	case sent:
+		written(Outcome{})
+	default:
+		written(Outcome{Err: ErrClosing})
+	}
+}
+
+func (c *Conn) limitClosingLocked() {
+	limit := c.cfg.CloseTimeout
+	if c.end.Fault != nil {
+		limit = min(limit, lingerTimeout)
+	}
+	c.ending.deadline = c.engine.clock.now() + int64(limit)
+	c.engine.clock.arm(c, c.ending.deadline)
+}
+
+// closeWritten says that the kernel took our close frame.
+func (c *Conn) closeWritten() {
+	c.writeMu.Lock()
+	c.end.SentCode, c.end.SentReason = c.ending.code, c.ending.reason
+	written := c.ending.written
+	c.ending.written = nil
+	peer, fault := c.ending.peer, c.end.Fault != nil || c.end.Cause == Panic
+	c.writeMu.Unlock()
+	answer(written, nil)
+	switch {
+	case peer: // RFC 6455 7.1.1: the server ends the TCP connection, and first
+		c.stop()
+	case fault: // the peer will never be understood: let it read the frame and go
+		c.transport.closeWrite()
+	}
+}

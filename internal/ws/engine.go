@@ -1,0 +1,47 @@
+package ws
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// EngineConfig configures an Engine.
+type EngineConfig struct {
+	// Resolution of the clock that heartbeats and time limits go by. 0: 100 ms.
+	Resolution time.Duration
+	// Logger is told of panics. nil: slog.Default.
+	Logger *slog.Logger
+}
+
+// Engine owns what connections share. Close it after the last connection has ended.
+type Engine struct {
+	buffers *buffers
+	clock   *clock
+	logger  *slog.Logger
+	running sync.WaitGroup // the goroutines of connections
+	panics  atomic.Uint64
+}
+
+// NewEngine starts an engine.
+func NewEngine(c EngineConfig) *Engine {
+	setDefault(&c.Resolution, 100*time.Millisecond)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return &Engine{buffers: newBuffers(), clock: newClock(c.Resolution), logger: c.Logger}
+}
+
+// Prepare fills in defaults. A Config is prepared once and then shared by the connections of an
+// endpoint.
+func (e *Engine) Prepare(c Config) *Config { return c.prepared(e.buffers) }
+
+// Panics is how many panics of Handlers were recovered. Each has closed its connection with 1011.
+func (e *Engine) Panics() uint64 { return e.panics.Load() }
+
+// Close waits for the goroutines of all connections, which must have been ended, and stops the clock.
+func (e *Engine) Close() {
+	e.running.Wait()
+	e.clock.close()
+}

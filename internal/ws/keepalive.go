@@ -1,0 +1,118 @@
+package ws
+
+import (
+	"math"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// tick is called by the clock when something of the connection is due. It looks at every time limit,
+// so that one alarm serves them all.
+func (c *Conn) tick(now int64) {
+	c.writeMu.Lock()
+	if c.over.Load() {
+		c.writeMu.Unlock()
+		return
+	}
+	ping := c.beatLocked(now)
+	dead := c.deadLocked(now)
+	late := c.lateLocked(now)
+	expired := c.expiredLocked(now)
+	abandoned := c.abandonedLocked(now)
+	c.armLocked(now)
+	c.writeMu.Unlock()
+
+	answer(late, ErrNotConfirmed)
+	answer(expired, ErrExpired)
+	switch {
+	case dead != 0:
+		c.finishWith(dead, "no sign of life after a ping")
+	case abandoned:
+		c.closeFor(Abandoned, wire.InternalError, "message abandoned")
+	case ping:
+		c.kick()
+	}
+}
+
+// beatLocked makes the regular ping due.
+func (c *Conn) beatLocked(now int64) bool {
+	h := &c.pings.heartbeat
+	if h.next == 0 || now < h.next || c.closing.Load() {
+		return false
+	}
+	h.next = now + int64(c.cfg.HeartbeatInterval)
+	h.due = true
+	if !h.pending { // an older one that is unanswered keeps its time
+		h.pending, h.at = true, now
+	}
+	return true
+}
+
+// deadLocked answers the cause if the connection is to end now: the peer gave no sign of life, or did
+// not close in time. Whatever is read is a sign of life: a pong may wait behind a long message.
+func (c *Conn) deadLocked(now int64) Cause {
+	if d := c.ending.deadline; d != 0 && now >= d {
+		return c.end.Cause
+	}
+	if c.pings.heartbeat.pending && c.held.Load() == 0 && now >= c.lifeDeadlineLocked() {
+		return PingTimeout
+	}
+	return 0
+}
+
+func (c *Conn) lifeDeadlineLocked() int64 {
+	return max(c.pings.heartbeat.at, c.lastRead.Load()) + int64(c.cfg.HeartbeatTimeout)
+}
+
+func (c *Conn) lateLocked(now int64) []Done {
+	if c.held.Load() != 0 {
+		return nil
+	}
+	return c.pings.late(now, c.cfg.HeartbeatTimeout)
+}
+
+func (c *Conn) expiredLocked(now int64) (dones []Done) {
+	for _, om := range c.queue.remove(func(om *outMessage) bool { return om.expired(now) }) {
+		dones = om.dones(dones)
+	}
+	return dones
+}
+
+// abandonedLocked: a message was begun with More and not continued in time.
+func (c *Conn) abandonedLocked(now int64) bool {
+	for _, om := range c.queue.messages {
+		if om.open && now >= om.continued+int64(c.cfg.FragmentTimeout) {
+			return true
+		}
+	}
+	return false
+}
+
+// armLocked sets the clock to the next time limit.
+func (c *Conn) armLocked(now int64) {
+	next := int64(math.MaxInt64)
+	earliest := func(at int64) { next = min(next, at) }
+	if h := &c.pings.heartbeat; h.next != 0 && !c.closing.Load() {
+		earliest(h.next)
+		if h.pending && c.held.Load() == 0 {
+			earliest(c.lifeDeadlineLocked())
+		}
+	}
+	if d := c.ending.deadline; d != 0 {
+		earliest(d)
+	}
+	if len(c.pings.list) > 0 && c.held.Load() == 0 {
+		earliest(c.pings.deadline(c.cfg.HeartbeatTimeout))
+	}
+	for _, om := range c.queue.messages {
+		if om.expires != 0 && !om.begun {
+			earliest(om.expires)
+		}
+		if om.open {
+			earliest(om.continued + int64(c.cfg.FragmentTimeout))
+		}
+	}
+	if next != math.MaxInt64 {
+		c.engine.clock.arm(c, max(next, now+1))
+	}
+}

@@ -1,0 +1,227 @@
+package ws
+
+import (
+	"bytes"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// kept is input that was read and not yet given to the Handler because of a hold: at most an event and
+// the rest of the chunk that it came in.
+type kept struct {
+	event wire.Event // Kind is NoEvent when only bytes are kept
+	rest  []byte
+}
+
+// Hold keeps the connection from being read for that reason. When it returns, no further event reaches
+// the Handler until every hold is released. Input that was read already is kept.
+func (c *Conn) Hold(h Hold) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	c.held.Store(c.held.Load() | uint32(h))
+}
+
+// Release ends a hold. After the last one the clocks of the connection start anew.
+func (c *Conn) Release(h Hold) {
+	c.readMu.Lock()
+	old := c.held.Load()
+	left := old &^ uint32(h)
+	c.held.Store(left)
+	c.readMu.Unlock()
+	if old == 0 || left != 0 {
+		return
+	}
+	now := c.engine.clock.now()
+	c.lastRead.Store(now)
+	c.writeMu.Lock()
+	c.pings.restarted = now
+	c.armLocked(now)
+	c.writeMu.Unlock()
+	c.signal()
+}
+
+// awaitInput waits while the connection is held, gives the Handler what was kept, and answers whether
+// to read on.
+func (c *Conn) awaitInput() bool {
+	for {
+		c.await(func() bool { return c.readable() || c.over.Load() })
+		if c.over.Load() {
+			return false
+		}
+		if more, decided := c.replay(); decided {
+			return more
+		}
+	}
+}
+
+// readable: nothing keeps the connection from being read. One that is closing is always read, to find
+// the peer's close frame; one whose peer has closed only waits for its own to be written.
+func (c *Conn) readable() bool {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	return !c.peerDone && (c.held.Load() == 0 || c.closing.Load())
+}
+
+// replay offers what was kept; it decides nothing when a hold came again.
+func (c *Conn) replay() (more, decided bool) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	k := c.kept
+	if k == nil {
+		return true, true
+	}
+	if !c.offer(k.event) {
+		c.held.Store(c.held.Load() | uint32(HoldBusy))
+		return false, false
+	}
+	c.kept = nil
+	more = c.feed(k.rest)
+	c.answerPing()
+	return more, more
+}
+
+// take processes a chunk that was read. False: stop reading, for a hold or for good.
+func (c *Conn) take(chunk []byte) bool {
+	c.lastRead.Store(c.engine.clock.now())
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	more := c.feed(chunk)
+	c.answerPing()
+	return more
+}
+
+// feed gives the events in chunk to the Handler, one by one.
+func (c *Conn) feed(chunk []byte) bool {
+	for len(chunk) > 0 {
+		if c.over.Load() || c.peerDone {
+			return false
+		}
+		if c.deaf {
+			return true
+		}
+		if c.held.Load() != 0 && !c.closing.Load() {
+			c.kept = &kept{rest: bytes.Clone(chunk)}
+			return false
+		}
+		event, n, fault := c.reader.Next(chunk)
+		if fault != nil {
+			c.fail(fault)
+			return true
+		}
+		chunk = chunk[n:]
+		if event = c.react(event); !c.offer(event) {
+			c.keep(event, chunk)
+			return false
+		}
+	}
+	c.reader.Release()
+	return !c.peerDone
+}
+
+// keep holds on to an event that the Handler did not take, and to the rest of its chunk. Both lie in
+// memory that others will use, so they are copied.
+func (c *Conn) keep(e wire.Event, rest []byte) {
+	e.Payload = bytes.Clone(e.Payload)
+	c.kept = &kept{event: e, rest: bytes.Clone(rest)}
+	c.held.Store(c.held.Load() | uint32(HoldBusy))
+	c.reader.Release()
+}
+
+// react does what the protocol asks for, once, and answers what is left for the Handler.
+func (c *Conn) react(e wire.Event) wire.Event {
+	switch e.Kind {
+	case wire.PingEvent:
+		c.pinged(e.Payload)
+	case wire.PongEvent:
+		if c.ponged(e.Payload) {
+			return wire.Event{}
+		}
+	case wire.CloseEvent:
+		c.peerClosed(e.Code, e.Reason)
+		return wire.Event{}
+	}
+	return e
+}
+
+// offer gives an event to the Handler; false if it has no room. A connection that is closing reads only
+// to find the peer's close frame.
+func (c *Conn) offer(e wire.Event) bool {
+	if c.closing.Load() {
+		return true
+	}
+	switch e.Kind {
+	case wire.MessageEvent:
+		return c.handler.OnMessage(e.Opcode, e.Payload)
+	case wire.PingEvent:
+		return c.handler.OnPing(e.Payload)
+	case wire.PongEvent:
+		return c.handler.OnPong(e.Payload)
+	}
+	return true
+}
+
+// pinged notes the pong that is due.
+func (c *Conn) pinged(payload []byte) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if !c.ending.closeDue && !c.ending.closeSent {
+		c.queue.pong = append(make([]byte, 0, len(payload)), payload...)
+		c.pongDue = true
+	}
+}
+
+// answerPing writes the pong to the last ping of a chunk. RFC 6455 5.5.3 lets a peer answer only that.
+func (c *Conn) answerPing() {
+	if c.pongDue {
+		c.pongDue = false
+		c.kick()
+	}
+}
+
+// fail ends a connection whose peer broke the protocol: it gets the close frame, then what it still
+// sends is discarded for a moment, because closing at once could reset the connection before the frame
+// was read.
+func (c *Conn) fail(fault *wire.Fault) {
+	c.deaf = true
+	cause := ProtocolFault
+	if fault.Code == wire.MessageTooBig {
+		cause = MessageTooBig
+	}
+	c.writeMu.Lock()
+	c.causeLocked(cause, 0, fault, fault.Text)
+	c.writeMu.Unlock()
+	c.closeWith(fault.Code, fault.Text, nil)
+}
+
+// peerClosed answers the peer's close frame, or ends the connection if it was the answer to ours.
+func (c *Conn) peerClosed(code uint16, reason string) {
+	c.peerDone = true
+	c.closing.Store(true)
+	c.writeMu.Lock()
+	c.end.Code, c.end.Reason = code, reason
+	c.ending.peer = true
+	c.causeLocked(PeerClose, 0, nil, "")
+	sent, writing := c.ending.closeSent, c.writing
+	c.writeMu.Unlock()
+	if sent {
+		if !writing { // else whoever writes our close frame ends the connection
+			c.stop()
+		}
+		return
+	}
+	// RFC 6455 5.5.1: the answer usually repeats the code. What was queued, nobody reads any more.
+	c.closeWith(code, "", nil)
+}
+
+// drain discards input after a panic until the close frame is written.
+func (c *Conn) drain() {
+	c.readMu.Lock()
+	c.deaf = true
+	c.kept = nil
+	c.readMu.Unlock()
+	for c.awaitInput() {
+		if err := c.transport.read(c.take); err != nil {
+			return
+		}
+	}
+}

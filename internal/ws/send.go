@@ -1,0 +1,161 @@
+package ws
+
+import (
+	"errors"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// errSlowConsumer tells Send to close the connection, which it cannot do under the lock.
+var errSlowConsumer = errors.New("slow consumer")
+
+// Send queues a message or fragment, or refuses it: ErrClosing, ErrQueueFull, ErrTooLarge, ErrHeld and
+// ErrTooManyPings (with Received), ErrFragment. When nothing else waits it is written before Send
+// returns. done is told the outcome of a confirmation above Queued.
+func (c *Conn) Send(m *Message, done Done) (Sent, error) {
+	if m.Confirmation == Queued {
+		done = nil
+	}
+	c.writeMu.Lock()
+	sent, dropped, err := c.acceptLocked(m, done)
+	if err != nil {
+		c.writeMu.Unlock()
+		answer(dropped, ErrQueueFull)
+		if err == errSlowConsumer {
+			c.closeFor(SlowConsumer, wire.TryAgainLater, "send queue is full")
+			err = ErrClosing
+		}
+		return sent, err
+	}
+	if c.writing {
+		sent.Buffered = c.queue.bytes
+		c.writeMu.Unlock()
+		answer(dropped, ErrQueueFull)
+		return sent, nil
+	}
+	c.writing = true
+	c.writeMu.Unlock()
+	answer(dropped, ErrQueueFull)
+	c.pump(c.newBatch())
+	c.writeMu.Lock()
+	sent.Buffered = c.queue.bytes
+	c.writeMu.Unlock()
+	return sent, nil
+}
+
+// acceptLocked puts a message into the queue if the rules allow it. dropped are the completions of
+// messages that had to give way.
+func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, err error) {
+	size := len(m.Payload)
+	switch {
+	case c.closing.Load() || c.over.Load():
+		return sent, nil, ErrClosing
+	case size > c.cfg.SendQueueBytes:
+		return sent, nil, ErrTooLarge
+	case m.Confirmation == Received:
+		if err := c.receiptLocked(); err != nil {
+			return sent, nil, err
+		}
+	}
+	if m.Fragment != 0 && c.queue.fragmented(m.Fragment) == nil {
+		return sent, nil, ErrFragment
+	}
+	if !c.queue.room(size, c.cfg) {
+		if dropped, err = c.makeRoomLocked(size); err != nil {
+			return sent, nil, err
+		}
+	}
+	return c.pushLocked(m, done, dropped)
+}
+
+func (c *Conn) pushLocked(m *Message, done Done, dropped []Done) (Sent, []Done, error) {
+	now := c.engine.clock.now()
+	if m.Fragment != 0 {
+		if !c.queue.continues(m, done, now) {
+			return Sent{}, dropped, ErrFragment
+		}
+		return Sent{Fragment: m.Fragment}, dropped, nil
+	}
+	var expires int64
+	if m.ExpireAfter > 0 {
+		expires = now + int64(m.ExpireAfter)
+		c.engine.clock.arm(c, expires)
+	}
+	sent := Sent{Fragment: c.queue.push(m, done, expires, now)}
+	if m.More {
+		c.engine.clock.arm(c, now+int64(c.cfg.FragmentTimeout))
+	}
+	return sent, dropped, nil
+}
+
+// makeRoomLocked applies the endpoint's policy to a full queue.
+func (c *Conn) makeRoomLocked(size int) (dropped []Done, err error) {
+	switch c.cfg.SendQueuePolicy {
+	case QueueClose:
+		return nil, errSlowConsumer
+	case QueueDropOldest:
+		for _, om := range c.queue.makeRoom(size, c.cfg) {
+			dropped = om.dones(dropped)
+		}
+	}
+	if !c.queue.room(size, c.cfg) {
+		c.queue.refused = true
+		return dropped, ErrQueueFull
+	}
+	return dropped, nil
+}
+
+// receiptLocked refuses what cannot be confirmed as received.
+func (c *Conn) receiptLocked() error {
+	if c.held.Load() != 0 {
+		return ErrHeld
+	}
+	if c.pings.receipts >= MaxReceipts {
+		return ErrTooManyPings
+	}
+	return nil
+}
+
+// Ping queues a ping, which passes the messages that wait. Received needs room among MaxPings.
+// payload is at most wire.MaxControlPayload bytes and must not change after Ping.
+func (c *Conn) Ping(payload []byte, cf Confirmation, done Done) error {
+	return c.control(outFrame{op: wire.Ping, fin: true, payload: payload, confirmation: cf, done: done})
+}
+
+// Pong queues an unsolicited pong (RFC 6455 5.5.3). Received is as Written: nobody answers a pong.
+func (c *Conn) Pong(payload []byte, cf Confirmation, done Done) error {
+	return c.control(outFrame{op: wire.Pong, fin: true, payload: payload, confirmation: min(cf, Written), done: done})
+}
+
+func (c *Conn) control(f outFrame) error {
+	c.writeMu.Lock()
+	if err := c.controlLocked(f); err != nil {
+		c.writeMu.Unlock()
+		return err
+	}
+	c.writeMu.Unlock()
+	c.kick()
+	return nil
+}
+
+func (c *Conn) controlLocked(f outFrame) error {
+	switch {
+	case c.closing.Load() || c.over.Load():
+		return ErrClosing
+	case f.confirmation == Received && c.held.Load() != 0:
+		return ErrHeld
+	case f.op == wire.Ping && c.pings.full():
+		return ErrTooManyPings
+	case len(c.queue.control) >= MaxPings:
+		c.queue.refused = true
+		return ErrQueueFull
+	}
+	if f.confirmation == Queued {
+		f.done = nil
+	}
+	if f.op == wire.Ping {
+		c.pings.queued++
+	}
+	c.queue.control = append(c.queue.control, f)
+	return nil
+}

@@ -1,0 +1,24 @@
+package ws
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// limitUnacknowledged lets the kernel end a connection whose peer acknowledges nothing, pings included,
+// for a heartbeat and its timeout: so a dead host is found also while the connection is not read.
+func limitUnacknowledged(nc net.Conn, cfg *Config) {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok || cfg.HeartbeatInterval < 0 {
+		return
+	}
+	rc, err := tc.SyscallConn()
+	if err != nil {
+		return
+	}
+	limit := int((cfg.HeartbeatInterval + cfg.HeartbeatTimeout).Milliseconds())
+	_ = rc.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, limit)
+	})
+}

@@ -1,0 +1,216 @@
+// Package app builds the broker of its parts, starts it, waits, and stops it in order. It is the only
+// package that knows all others.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/bus"
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/rpc"
+	"github.com/holdfast-broker/holdfast/internal/ws"
+)
+
+// broker is a running broker: everything that Run starts, in the order in which it starts.
+type broker struct {
+	cfg    Config
+	logger *slog.Logger
+
+	data    *dataDir    // nil with an external NATS server
+	nats    *bus.Server // nil with an external NATS server
+	natsURL string
+	bus     *bus.Bus
+	hub     *hub.Hub
+	engine  *ws.Engine
+	control *rpc.Server
+	edge    *edge
+
+	controlListener net.Listener
+	opsListener     net.Listener
+	clientListeners []net.Listener
+	ops             *http.Server
+	clients         *http.Server
+
+	serving  sync.WaitGroup // the goroutines that accept
+	failed   chan error     // the first one that could not
+	stopDemo func()
+}
+
+// Run runs a broker until ctx ends, then stops it in order and returns nil. When it is ready it writes
+// one line of JSON with the real addresses to ready. An error is one line for the operator.
+func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	b := &broker{cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}}
+	if err := b.start(ctx); err != nil {
+		b.stop(context.Background())
+		return err
+	}
+	if err := b.writeReady(ready); err != nil {
+		b.stop(context.Background())
+		return fmt.Errorf("ready line: %w", err)
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping", "connections", b.hub.Len())
+	case failure = <-b.failed:
+		logger.Error("stopping: a listener failed", "error", failure)
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.drainTime())
+	defer cancel()
+	return errors.Join(failure, b.stop(stop))
+}
+
+// drainTime bounds the whole stop: delay, closing of connections, and what comes after.
+func (b *broker) drainTime() time.Duration {
+	return time.Duration(b.cfg.Drain.Delay) + time.Duration(b.cfg.Drain.Timeout) + afterDrain
+}
+
+// afterDrain is the time for the last events, gRPC and the embedded server once no connection is left.
+const afterDrain = 10 * time.Second
+
+// start opens every port before it serves any: a port in use costs no client a connection.
+func (b *broker) start(ctx context.Context) error {
+	steps := []func(context.Context) error{
+		b.openListeners, b.startNATS, b.connectBus, b.startControl, b.startOps, b.startClients, b.startDemo,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *broker) openListeners(context.Context) (err error) {
+	if b.controlListener, err = listen(Listener{Address: b.cfg.Control.Listen}); err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	if b.opsListener, err = listen(Listener{Address: b.cfg.Ops.Listen}); err != nil {
+		return fmt.Errorf("ops: %w", err)
+	}
+	for _, l := range b.cfg.Listen {
+		nl, err := listen(l)
+		if err != nil {
+			return err
+		}
+		b.clientListeners = append(b.clientListeners, nl)
+	}
+	return nil
+}
+
+func (b *broker) startNATS(context.Context) (err error) {
+	if b.natsURL = b.cfg.NATS.URL; b.natsURL != "" {
+		return nil
+	}
+	if b.data, err = openDataDir(b.cfg.DataDir); err != nil {
+		return err
+	}
+	b.nats, err = bus.StartServer(bus.ServerConfig{
+		Listen: b.cfg.NATS.Listen, StoreDir: b.data.path, ServerName: b.data.serverName,
+		Logger: b.logger.With("part", "nats"),
+	})
+	if err != nil {
+		return err
+	}
+	b.natsURL = b.nats.URL()
+	return nil
+}
+
+func (b *broker) connectBus(ctx context.Context) (err error) {
+	node := hub.NewNodeID()
+	b.bus, err = bus.Connect(ctx, bus.Config{
+		URLs: strings.Split(b.natsURL, ","), Name: "holdfast-" + string(node),
+		Auth: bus.Auth{CredentialsFile: b.cfg.NATS.Credentials},
+		TLS: bus.TLS{
+			CAFile: b.cfg.NATS.TLS.CA, CertFile: b.cfg.NATS.TLS.Cert, KeyFile: b.cfg.NATS.TLS.Key,
+		},
+		OutboxSize: int(b.cfg.NATS.Outbox), Logger: b.logger,
+		OnUnsendable: b.unsendable, OnMaxPayload: b.maxPayloadChanged,
+	})
+	if err != nil {
+		return err
+	}
+	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger})
+	b.hub = hub.New(node, b.bus.Publisher())
+	b.edge = &edge{hub: b.hub, engine: b.engine}
+	return b.bus.ServeReplies(node, replies{b.hub})
+}
+
+// unsendable closes a connection whose message the bus cannot carry: nothing is swallowed silently.
+func (b *broker) unsendable(c *hub.Conn, size, max int) {
+	b.logger.Warn("message does not fit into the bus: closing its connection",
+		"connection", c.ID().String(), "size", size, "max_payload", max)
+	_ = c.Close(1009, "message too large for the bus", hub.CauseMessageTooLarge, nil, nil)
+}
+
+func (b *broker) startControl(context.Context) error {
+	b.control = rpc.New(b.hub, rpc.Config{Logger: b.logger})
+	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
+	return nil
+}
+
+func (b *broker) startOps(context.Context) error {
+	metrics := newMetrics(func() snapshot {
+		return snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
+	})
+	b.ops = &http.Server{
+		Handler: opsHandler(metrics, b.missing), ReadHeaderTimeout: headerTimeout,
+		ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelDebug),
+	}
+	b.serve("ops", func() error { return b.ops.Serve(b.opsListener) })
+	return nil
+}
+
+// missing says why the broker is not ready, or nothing.
+func (b *broker) missing() string {
+	switch {
+	case b.edge.draining.Load():
+		return "stopping"
+	case !b.bus.Connected():
+		return "no connection to NATS"
+	}
+	return ""
+}
+
+// Limits of plain HTTP on the client port.
+const (
+	headerTimeout  = 10 * time.Second
+	maxHeaderBytes = 64 << 10
+)
+
+func (b *broker) startClients(context.Context) error {
+	endpoints, err := b.endpoints()
+	if err != nil {
+		return err
+	}
+	b.clients = &http.Server{
+		Handler:           b.edge.handler(endpoints, b.pages()),
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelDebug),
+	}
+	for _, l := range b.clientListeners {
+		b.serve("clients", func() error { return b.clients.Serve(l) })
+	}
+	return nil
+}
+
+// serve runs a listener until it is stopped; another end of it stops the broker.
+func (b *broker) serve(name string, run func() error) {
+	b.serving.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			b.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	})
+}

@@ -1,0 +1,176 @@
+package app
+
+import "fmt"
+
+// Config is everything an operator can set. Default gives the defaults, Load adds what the operator
+// said, Validate finds contradictions.
+//
+// The tags are the one table of settings behind the configuration file (yaml), the flags (name) and the
+// variables, which are HOLDFAST_ and the flag's name in capitals. What has no flag stands only in the
+// file, what has no key ("-") never does. Help and group are what --help says.
+type Config struct {
+	Listen    []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates."`
+	Control   Control    `yaml:"control" embed:""`
+	Ops       Ops        `yaml:"ops" embed:""`
+	NATS      NATS       `yaml:"nats" embed:""`
+	DataDir   string     `yaml:"data_dir" name:"data-dir" group:"nats" placeholder:"DIR" help:"Where the embedded server keeps its files. One broker at a time."`
+	Drain     Drain      `yaml:"drain" embed:""`
+	Log       Log        `yaml:"log" embed:""`
+	Endpoints []Endpoint `yaml:"endpoints" kong:"-"`
+	// Demo serves the demo page and its backend.
+	Demo bool `yaml:"-" name:"demo" group:"clients" help:"Serve a page to try the broker with, at \"/\", and the small backend behind it."`
+
+	origins origins
+}
+
+// Listener is an address for clients: "host:port", ":port" or "unix:/path".
+type Listener struct {
+	Address string `yaml:"address"`
+	TLS     *TLS   `yaml:"tls,omitempty"`
+}
+
+// TLS makes a listener speak wss:// and https://.
+type TLS struct {
+	// Cert and Key are PEM files.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// ClientCA is a PEM file; certificates that clients present are verified against it. Empty: none
+	// is asked for.
+	ClientCA string `yaml:"client_ca,omitempty"`
+}
+
+// Control is the gRPC control API.
+type Control struct {
+	Listen string `yaml:"listen" name:"control-listen" group:"ports" placeholder:"ADDRESS" help:"gRPC control API."`
+	// Insecure allows an address beyond loopback although calls are not authenticated.
+	Insecure bool `yaml:"-" name:"insecure-control" group:"ports" help:"Allow a control address beyond loopback, although calls are not authenticated."`
+}
+
+// Ops is the operations port.
+type Ops struct {
+	Listen string `yaml:"listen" name:"ops-listen" group:"ports" placeholder:"ADDRESS" help:"Operations: /healthz, /readyz, /metrics, /version."`
+	// Insecure allows an address beyond loopback.
+	Insecure bool `yaml:"-" name:"insecure-ops" group:"ports" help:"Allow an operations address beyond loopback, although requests are not authenticated."`
+}
+
+// NATS says which bus to use.
+type NATS struct {
+	// URL of an external server or cluster, comma-separated; empty starts an embedded server.
+	URL string `yaml:"url" name:"nats-url" group:"nats" placeholder:"URL" help:"Use this external server or cluster (URLs separated by \",\") and start none."`
+	// Listen is the embedded server's address; port 0 picks one.
+	Listen string `yaml:"listen" name:"nats-listen" group:"nats" placeholder:"ADDRESS" help:"Address of the embedded server; port 0 picks one."`
+	// Credentials is a .creds file for an external server.
+	Credentials string `yaml:"credentials" name:"nats-credentials" group:"nats" placeholder:"FILE" help:"Credentials (.creds) for the external server."`
+	// TLS towards an external server.
+	TLS NATSTLS `yaml:"tls" embed:""`
+	// Outbox bounds the events that the server has not confirmed.
+	Outbox Size `yaml:"outbox" name:"nats-outbox" group:"nats" placeholder:"SIZE" help:"Events that the server has not confirmed, in bytes; when it is full, clients are not read."`
+}
+
+// NATSTLS holds PEM files for TLS towards an external NATS server. Empty: the system's roots, and no
+// certificate of ours.
+type NATSTLS struct {
+	CA   string `yaml:"ca" name:"nats-tls-ca" group:"nats" placeholder:"FILE" help:"CA that the external server's certificate is verified against, instead of the system's."`
+	Cert string `yaml:"cert" name:"nats-tls-cert" group:"nats" placeholder:"FILE" help:"Client certificate for the external server."`
+	Key  string `yaml:"key" name:"nats-tls-key" group:"nats" placeholder:"FILE" help:"Its key."`
+}
+
+// Drain is the orderly stop.
+type Drain struct {
+	// Timeout bounds the closing of connections; what is left then is ended at once.
+	Timeout Duration `yaml:"timeout" name:"drain-timeout" group:"stop" placeholder:"TIME" help:"Time to close all connections in order; what is left then is ended at once."`
+	// Delay is how long the broker is "not ready" before it closes connections, for load balancers.
+	Delay Duration `yaml:"delay" name:"drain-delay" group:"stop" placeholder:"TIME" help:"Time to be \"not ready\" before connections are closed, for load balancers to notice."`
+}
+
+// Log is what goes to stderr.
+type Log struct {
+	Level  Level  `yaml:"level" name:"log-level" group:"log" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	Format string `yaml:"format" name:"log-format" group:"log" placeholder:"FORMAT" help:"text or json."`
+}
+
+// Endpoint is a path that accepts WebSockets.
+type Endpoint struct {
+	Path            string      `yaml:"path"` // "/chat" or "/ws/{room}"
+	Namespace       string      `yaml:"namespace"`
+	Subprotocols    []string    `yaml:"subprotocols"` // in order of preference
+	Origins         []string    `yaml:"origins"`      // see ws.AcceptOptions
+	Admission       Admission   `yaml:"admission"`
+	Compression     Compression `yaml:"compression"`
+	Heartbeat       Heartbeat   `yaml:"heartbeat"`
+	Limits          Limits      `yaml:"limits"`
+	Events          []string    `yaml:"events"`
+	EventAttributes []string    `yaml:"event_attributes"` // Holdfast-Attr-<name> of message events
+	KeepHeaders     []string    `yaml:"keep_headers"`     // headers of the handshake that backends see
+	StartPaused     bool        `yaml:"start_paused"`
+}
+
+// Admission says who may connect.
+type Admission struct {
+	Mode string `yaml:"mode"` // none
+}
+
+// Compression of messages.
+type Compression struct {
+	Enabled   bool `yaml:"enabled"`   // false
+	Threshold Size `yaml:"threshold"` // smaller messages are sent as they are
+}
+
+// Heartbeat is the regular ping.
+type Heartbeat struct {
+	Interval Duration `yaml:"interval"` // 0s: none
+	Timeout  Duration `yaml:"timeout"`  // also how long a receipt is waited for
+}
+
+// Limits of one connection.
+type Limits struct {
+	MessageSize       Size     `yaml:"message_size"`
+	Fragments         int      `yaml:"fragments"` // of one message
+	SendQueue         Size     `yaml:"send_queue"`
+	SendQueueMessages int      `yaml:"send_queue_messages"`
+	SendQueuePolicy   string   `yaml:"send_queue_policy"` // reject, close or drop_oldest
+	MaxPause          Duration `yaml:"max_pause"`
+	CloseTimeout      Duration `yaml:"close_timeout"`
+}
+
+// Default is the configuration of a broker that was told nothing.
+func Default() Config {
+	return Config{
+		Listen:    []Listener{{Address: ":8080"}},
+		Control:   Control{Listen: "127.0.0.1:7400"},
+		Ops:       Ops{Listen: "127.0.0.1:7401"},
+		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
+		DataDir:   "./holdfast-data",
+		Drain:     Drain{Timeout: 25 * Second},
+		Log:       Log{Format: "text"},
+		Endpoints: []Endpoint{DefaultEndpoint()},
+	}
+}
+
+// DefaultEndpoint is the endpoint of a file that names none, and what one leaves out.
+func DefaultEndpoint() Endpoint {
+	return Endpoint{
+		Path:         "/",
+		Namespace:    "default",
+		Subprotocols: []string{},
+		Origins:      []string{"same-origin"},
+		Admission:    Admission{Mode: "none"},
+		Compression:  Compression{Threshold: KiB},
+		Heartbeat:    Heartbeat{Interval: 30 * Second, Timeout: 10 * Second},
+		Limits: Limits{
+			MessageSize: MiB, Fragments: 65536,
+			SendQueue: MiB, SendQueueMessages: 4096, SendQueuePolicy: "reject",
+			MaxPause: 10 * Minute, CloseTimeout: 30 * Second,
+		},
+		Events:          []string{"open", "message", "close"},
+		EventAttributes: []string{},
+		KeepHeaders:     []string{"User-Agent"},
+	}
+}
+
+// MessageSizeSet reports whether the operator set the message size of an endpoint, so that a smaller
+// effective limit is an error and not merely a default that does not fit.
+func (c Config) MessageSizeSet(endpoint int) bool {
+	_, set := c.origins[fmt.Sprintf("endpoints[%d].limits.message_size", endpoint)]
+	return set
+}

@@ -1,0 +1,190 @@
+package app
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// edge is the client port: WebSocket handshakes become connections, everything else is plain HTTP.
+type edge struct {
+	hub      *hub.Hub
+	engine   *ws.Engine
+	draining atomic.Bool
+	refused  counters // by HTTP status
+}
+
+// endpoint is one configured path, prepared for its connections.
+type endpoint struct {
+	accept ws.AcceptOptions
+	socket *ws.Config
+	hub    *hub.Endpoint
+	keep   []string // canonical header names, sorted
+}
+
+// handler routes the endpoints' paths; pages, if not nil, answers plain requests for "/".
+func (e *edge) handler(endpoints []*endpoint, pages http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	for _, ep := range endpoints {
+		mux.Handle(exactPattern(ep.hub.Path), e.serve(ep, pages))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if pages != nil && !wantsUpgrade(r) {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		e.refuse(w, &wire.Refusal{Status: http.StatusNotFound, Text: "no endpoint has this path"})
+	})
+	return mux
+}
+
+// exactPattern makes a path that ends in "/" match itself alone, not the whole tree below it.
+func exactPattern(path string) string {
+	if strings.HasSuffix(path, "/") {
+		return path + "{$}"
+	}
+	return path
+}
+
+func wantsUpgrade(r *http.Request) bool { return r.Header.Get("Upgrade") != "" }
+
+func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if pages != nil && r.URL.Path == "/" && !wantsUpgrade(r) {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		accepted, refusal := ws.Check(r, ep.accept)
+		if refusal == nil && e.draining.Load() {
+			refusal = &wire.Refusal{
+				Status: http.StatusServiceUnavailable, Text: "broker is stopping",
+				Header: [][2]string{{"Retry-After", "1"}},
+			}
+		}
+		if refusal != nil {
+			e.refuse(w, refusal)
+			return
+		}
+		e.connect(w, r, ep, accepted)
+	})
+}
+
+func (e *edge) refuse(w http.ResponseWriter, r *wire.Refusal) {
+	e.refused.add(strconv.Itoa(r.Status))
+	for _, h := range r.Header {
+		w.Header().Set(h[0], h[1])
+	}
+	// The client may have sent frames behind a handshake that failed: nothing of it is HTTP.
+	w.Header().Set("Connection", connectionHeader(r))
+	http.Error(w, r.Text, r.Status)
+}
+
+func connectionHeader(r *wire.Refusal) string {
+	for _, h := range r.Header {
+		if h[0] == "Connection" {
+			return h[1] + ", close"
+		}
+	}
+	return "close"
+}
+
+// connect turns an accepted handshake into a connection.
+func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted) {
+	facts := ep.facts(r, a)
+	conn, err := e.engine.Upgrade(w, a, ep.socket)
+	if err != nil {
+		e.refused.add("transport")
+		return
+	}
+	s := &socket{ws: conn, cfg: ep.socket}
+	var hold ws.Hold
+	if ep.hub.StartPaused {
+		hold = ws.HoldPaused
+		conn.Hold(hold)
+	}
+	if s.conn, err = e.hub.Open(ep.hub, facts, s); err != nil {
+		// It was accepted while the drain began, and nobody was told of it: to the client it is part of
+		// the drain.
+		s.conn = nil
+		conn.Start(orphan{}, 0)
+		conn.Close(hub.CodeRestart, "service restart", uint8(hub.CauseNodeDrain), nil)
+		return
+	}
+	conn.Start(s, hold)
+}
+
+// orphan is the handler of a connection that the hub did not take.
+type orphan struct{}
+
+func (orphan) OnMessage(wire.Opcode, []byte) bool { return true }
+func (orphan) OnPing([]byte) bool                 { return true }
+func (orphan) OnPong([]byte) bool                 { return true }
+func (orphan) OnWritable()                        {}
+func (orphan) OnClose(ws.End)                     {}
+
+// newEndpoint prepares a configured endpoint. messageSize is what the bus allows.
+func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
+	heartbeat := time.Duration(c.Heartbeat.Interval)
+	if heartbeat == 0 {
+		heartbeat = -1
+	}
+	ep := &endpoint{
+		accept: ws.AcceptOptions{Subprotocols: c.Subprotocols, Origins: c.Origins},
+		hub: &hub.Endpoint{
+			Path: c.Path, Namespace: c.Namespace,
+			PingEvents: slices.Contains(c.Events, "ping"), PongEvents: slices.Contains(c.Events, "pong"),
+			EventAttributes: c.EventAttributes,
+			MaxPause:        time.Duration(c.Limits.MaxPause), StartPaused: c.StartPaused,
+		},
+		socket: engine.Prepare(ws.Config{
+			MessageSize: messageSize, Fragments: c.Limits.Fragments,
+			SendQueueBytes: int(c.Limits.SendQueue), SendQueueMessages: c.Limits.SendQueueMessages,
+			SendQueuePolicy:   queuePolicies[c.Limits.SendQueuePolicy],
+			HeartbeatInterval: heartbeat, HeartbeatTimeout: time.Duration(c.Heartbeat.Timeout),
+			CloseTimeout: time.Duration(c.Limits.CloseTimeout),
+		}),
+	}
+	for _, name := range c.KeepHeaders {
+		ep.keep = append(ep.keep, http.CanonicalHeaderKey(name))
+	}
+	slices.Sort(ep.keep)
+	ep.keep = slices.Compact(ep.keep)
+	return ep
+}
+
+var queuePolicies = map[string]ws.QueuePolicy{
+	"reject": ws.QueueReject, "close": ws.QueueClose, "drop_oldest": ws.QueueDropOldest,
+}
+
+// counters count by a label.
+type counters struct {
+	mu sync.Mutex
+	n  map[string]uint64
+}
+
+func (c *counters) add(label string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = make(map[string]uint64)
+	}
+	c.n[label]++
+}
+
+func (c *counters) all() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]uint64, len(c.n))
+	for label, n := range c.n {
+		out[label] = n
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// listen opens an address for clients: host:port or unix:/path, with or without TLS.
+func listen(l Listener) (net.Listener, error) {
+	nl, err := listenPlain(l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if l.TLS == nil {
+		return nl, nil
+	}
+	cfg, err := tlsConfig(l.TLS)
+	if err != nil {
+		_ = nl.Close()
+		return nil, fmt.Errorf("listen %s: %w", l.Address, err)
+	}
+	return tls.NewListener(nl, cfg), nil
+}
+
+func listenPlain(address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		nl, err := net.Listen("tcp", address)
+		return nl, listenError(address, err)
+	}
+	if err := removeStaleSocket(path); err != nil {
+		return nil, fmt.Errorf("listen %s: %w", address, err)
+	}
+	nl, err := net.Listen("unix", path)
+	return nl, listenError(address, err)
+}
+
+// listenError says it in one line without Go's layers.
+func listenError(address string, err error) error {
+	var sys *os.SyscallError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen %s: address already in use", address)
+	case errors.As(err, &sys):
+		return fmt.Errorf("listen %s: %w", address, sys.Err)
+	}
+	return fmt.Errorf("listen %s: %w", address, err)
+}
+
+// removeStaleSocket removes what a process that died left behind; one that is alive keeps its socket.
+func removeStaleSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return errors.New("a file that is not a socket stands there")
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return errors.New("address already in use")
+	}
+	return os.Remove(path)
+}
+
+func tlsConfig(t *TLS) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	cfg := &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{cert},
+		// A WebSocket begins as HTTP/1.1; offering more would invite browsers to what is not there.
+		NextProtos: []string{"http/1.1"},
+	}
+	if t.ClientCA == "" {
+		return cfg, nil
+	}
+	pem, err := os.ReadFile(t.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls: client_ca: %w", err)
+	}
+	cfg.ClientCAs = x509.NewCertPool()
+	if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls: client_ca: %s holds no PEM certificate", t.ClientCA)
+	}
+	cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	return cfg, nil
+}
+
+// shownAddress is the address that a client on this machine can dial.
+func shownAddress(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return a.String()
+	}
+	if tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", tcp.Port)
+	}
+	return tcp.String()
+}
+
+// clientURL is where a client connects.
+func clientURL(l net.Listener, l7 Listener) string {
+	scheme := "ws"
+	if l7.TLS != nil {
+		scheme = "wss"
+	}
+	if strings.HasPrefix(l7.Address, "unix:") {
+		return scheme + "+" + l7.Address
+	}
+	return scheme + "://" + shownAddress(l.Addr())
+}

@@ -1,0 +1,159 @@
+package app
+
+import (
+	"path"
+
+	"github.com/holdfast-broker/holdfast/internal/bus"
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/rpc"
+	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metric is one family: how it is described and where its samples come from. Everything is read when
+// it is scraped; nothing is counted twice, and messages pay nothing for it.
+type metric struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	sample func(s *snapshot, emit func(v float64, labels ...string))
+}
+
+// snapshot is what one scrape reads.
+type snapshot struct {
+	hub     hub.Stats
+	bus     bus.Stats
+	calls   map[rpc.MethodCode]uint64
+	refused map[string]uint64
+	panics  uint64
+}
+
+type collector struct {
+	take func() snapshot
+}
+
+func newMetrics(take func() snapshot) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		&collector{take}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return r
+}
+
+func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engine) snapshot {
+	return snapshot{
+		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
+		panics: s.Panics() + engine.Panics(),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.take()
+	for _, m := range metrics {
+		m.sample(&s, func(v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+		})
+	}
+}
+
+func counter(name, help string, sample func(*snapshot, func(float64, ...string)), labels ...string) metric {
+	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.CounterValue, sample}
+}
+
+func gauge(name, help string, sample func(*snapshot, func(float64, ...string)), labels ...string) metric {
+	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.GaugeValue, sample}
+}
+
+// one is the sample of a family without labels.
+func one[T int | uint64](value func(*snapshot) T) func(*snapshot, func(float64, ...string)) {
+	return func(s *snapshot, emit func(float64, ...string)) { emit(float64(value(s))) }
+}
+
+// each is the sample of a family with one label.
+func each[K comparable](values func(*snapshot) map[K]uint64, label func(K) string) func(*snapshot, func(float64, ...string)) {
+	return func(s *snapshot, emit func(float64, ...string)) {
+		for k, v := range values(s) {
+			emit(float64(v), label(k))
+		}
+	}
+}
+
+func plain(s string) string { return s }
+
+// metrics is the table of all families of our own.
+var metrics = []metric{
+	gauge("connections", "Client connections open now.",
+		one(func(s *snapshot) uint64 { return s.hub.Connections })),
+	gauge("connections_paused", "Of those, kept from being read by a backend's Pause.",
+		one(func(s *snapshot) uint64 { return s.hub.Paused })),
+	counter("connections_opened_total", "Handshakes accepted.",
+		one(func(s *snapshot) uint64 { return s.hub.Opened })),
+	counter("connections_closed_total", "Connections ended, by cause.",
+		each(func(s *snapshot) map[hub.Cause]uint64 { return s.hub.Causes }, hub.Cause.String), "cause"),
+	counter("protocol_faults_total", "Connections ended because the client broke the protocol, by fault.",
+		each(func(s *snapshot) map[string]uint64 { return s.hub.Faults }, plain), "fault"),
+	counter("handshakes_refused_total", "Handshakes refused, by HTTP status.",
+		each(func(s *snapshot) map[string]uint64 { return s.refused }, plain), "status"),
+	counter("messages_received_total", "Messages of clients that were published.",
+		one(func(s *snapshot) uint64 { return s.hub.Traffic.MessagesIn })),
+	counter("received_bytes_total", "Their payload.",
+		one(func(s *snapshot) uint64 { return s.hub.Traffic.BytesIn })),
+	counter("messages_sent_total", "Messages written to clients.",
+		one(func(s *snapshot) uint64 { return s.hub.Traffic.MessagesOut })),
+	counter("sent_bytes_total", "Their payload.",
+		one(func(s *snapshot) uint64 { return s.hub.Traffic.BytesOut })),
+	gauge("send_queue_bytes", "Payload in the send queues of all connections.",
+		one(func(s *snapshot) uint64 { return s.hub.Buffered })),
+	gauge("watches", "Watch streams open now.",
+		one(func(s *snapshot) uint64 { return s.hub.Watches })),
+	counter("watches_lagged_total", "Watch streams ended because they did not read.",
+		one(func(s *snapshot) uint64 { return s.hub.Lagged })),
+	counter("control_calls_total", "Calls of the control API, by method and status code.",
+		func(s *snapshot, emit func(float64, ...string)) {
+			for k, n := range s.calls {
+				emit(float64(n), path.Base(k.Method), k.Code.String())
+			}
+		}, "method", "code"),
+	counter("panics_total", "Defects that were caught; each ended one call or one connection.",
+		one(func(s *snapshot) uint64 { return s.panics })),
+	gauge("bus_connected", "1 while both connections to NATS stand.",
+		one(func(s *snapshot) int {
+			if s.bus.Publisher.Connected && s.bus.Inbound.Connected {
+				return 1
+			}
+			return 0
+		})),
+	gauge("outbox_bytes", "Events that the NATS server has not confirmed.",
+		one(func(s *snapshot) int { return s.bus.Publisher.OutboxBytes })),
+	gauge("outbox_waiting_connections", "Connections that are not read because the outbox is full.",
+		one(func(s *snapshot) int { return s.bus.Publisher.Waiting })),
+	counter("events_published_total", "Events published to NATS, each once.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Published })),
+	counter("events_republished_total", "Events published again after a lost connection to NATS.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Republished })),
+	counter("outbox_full_total", "Events held back because the outbox was full.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Refused })),
+	counter("events_unsendable_total", "Messages that did not fit into the NATS server's max_payload.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Unsendable })),
+	counter("bus_denied_total", "Permission errors of the NATS server.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Denied + s.bus.Inbound.Denied })),
+	counter("bus_reconnects_total", "Lost and remade connections to NATS.",
+		one(func(s *snapshot) uint64 { return s.bus.Publisher.Reconnects + s.bus.Inbound.Reconnects })),
+	counter("replies_delivered_total", "NATS replies that a connection took.",
+		one(func(s *snapshot) uint64 { return s.bus.Inbound.Delivered })),
+	counter("replies_refused_total", "NATS replies that were refused, by reason.",
+		each(func(s *snapshot) map[hub.Reason]uint64 { return s.bus.Inbound.Refused }, hub.Reason.String), "reason"),
+	counter("replies_slow_consumer_total", "Times replies came faster than they could be taken; some were lost.",
+		one(func(s *snapshot) uint64 { return s.bus.Inbound.SlowConsumer })),
+	counter("jetstream_acks_dropped_total", "JetStream acknowledgements that arrived as replies.",
+		one(func(s *snapshot) uint64 { return s.bus.Inbound.Acks })),
+}

@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// pace is how many connections per second a drain closes at most in the beginning; more connections
+// spread over most of the drain time.
+const pace = 1000
+
+// stop ends everything that was started, in this order: not ready, no new connections, the connections
+// with 1012, the last events, the calls that watched it, the rest. It may be called on a broker that
+// did not start whole.
+func (b *broker) stop(ctx context.Context) error {
+	b.stopDemo()
+	b.drain(ctx)
+	err := b.closeBus(ctx)
+	if b.control != nil {
+		b.control.Stop(ctx)
+	}
+	if b.clients != nil {
+		_ = b.clients.Close()
+	}
+	if b.ops != nil {
+		_ = b.ops.Close()
+	}
+	for _, l := range append(b.clientListeners, b.controlListener, b.opsListener) {
+		closeListener(l)
+	}
+	b.serving.Wait()
+	if b.engine != nil {
+		b.engine.Close()
+	}
+	if b.nats != nil {
+		b.nats.Shutdown(ctx)
+	}
+	if b.data != nil {
+		b.data.close()
+	}
+	return err
+}
+
+func closeListener(l net.Listener) {
+	if l != nil {
+		_ = l.Close()
+	}
+}
+
+// drain closes every connection within the drain time. gRPC goes on meanwhile, so that backends can
+// still act.
+func (b *broker) drain(ctx context.Context) {
+	if b.hub == nil {
+		return
+	}
+	b.edge.draining.Store(true)
+	if b.control != nil {
+		b.control.SetServing(false)
+	}
+	wait(ctx, time.Duration(b.cfg.Drain.Delay))
+	limit := time.Duration(b.cfg.Drain.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	n := b.hub.Len()
+	spread := min(limit*8/10, time.Duration(n)*time.Second/pace)
+	b.hub.Shutdown(ctx, spread)
+	b.logger.Info("connections closed", "connections", n)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func (b *broker) closeBus(ctx context.Context) error {
+	if b.bus == nil {
+		return nil
+	}
+	if err := b.bus.Close(ctx); err != nil {
+		return fmt.Errorf("last events: %w", errors.Join(err))
+	}
+	return nil
+}

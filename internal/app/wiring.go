@@ -1,0 +1,100 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+)
+
+// replies gives what arrives on reply subjects to the hub.
+type replies struct{ hub *hub.Hub }
+
+// Reply implements bus.Replies.
+func (r replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) {
+	c, err := r.hub.Lookup(id)
+	if err != nil {
+		return hub.Sent{}, err
+	}
+	if c.Endpoint().Namespace != namespace {
+		return hub.Sent{}, hub.ErrNotFound
+	}
+	return c.Send(m, "", nil)
+}
+
+// busOverhead is what a message's headers may take of the bus's max_payload, which counts them.
+const busOverhead = 4 << 10
+
+// endpoints prepares the configured endpoints. A message must fit into the bus: a default limit gives
+// way, one that the operator set stops the start.
+func (b *broker) endpoints() ([]*endpoint, error) {
+	fits := int64(b.bus.Publisher().MaxPayload()) - busOverhead
+	var eps []*endpoint
+	for i, c := range b.cfg.Endpoints {
+		size := int64(c.Limits.MessageSize)
+		if size > fits && b.cfg.MessageSizeSet(i) {
+			return nil, fmt.Errorf("endpoints[%d].limits.message_size: %s does not fit into the NATS server's max_payload: at most %d bytes",
+				i, c.Limits.MessageSize, fits)
+		}
+		if size > fits {
+			b.logger.Warn("messages are limited by the NATS server's max_payload",
+				"endpoint", c.Path, "message_size", c.Limits.MessageSize.String(), "limit_bytes", fits)
+		}
+		eps = append(eps, newEndpoint(c, b.engine, min(size, fits)))
+	}
+	return eps, nil
+}
+
+// maxPayloadChanged warns when a NATS server that we reconnected to takes less than our limits allow:
+// a message that does not fit then closes its connection with 1009.
+func (b *broker) maxPayloadChanged(max int) {
+	for _, c := range b.cfg.Endpoints {
+		if int64(c.Limits.MessageSize) > int64(max)-busOverhead {
+			b.logger.Warn("the NATS server's max_payload is below an endpoint's message_size",
+				"endpoint", c.Path, "message_size", c.Limits.MessageSize.String(), "max_payload", max)
+		}
+	}
+}
+
+// readyLine tells whoever started the broker where everything is.
+type readyLine struct {
+	Ready   bool     `json:"ready"`
+	Node    string   `json:"node"`
+	Listen  []string `json:"listen"`
+	Control string   `json:"control"`
+	Ops     string   `json:"ops"`
+	NATS    string   `json:"nats"`
+}
+
+func (b *broker) writeReady(w io.Writer) error {
+	line := readyLine{
+		Ready: true, Node: string(b.hub.Node()), NATS: shownNATS(b.natsURL),
+		Control: shownAddress(b.controlListener.Addr()), Ops: "http://" + shownAddress(b.opsListener.Addr()),
+	}
+	for i, l := range b.clientListeners {
+		line.Listen = append(line.Listen, clientURL(l, b.cfg.Listen[i]))
+	}
+	return json.NewEncoder(w).Encode(line)
+}
+
+// pages answers plain HTTP requests for "/", or is nil.
+func (b *broker) pages() http.Handler { return nil }
+
+func (b *broker) startDemo(context.Context) error { return nil }
+
+// shownNATS is the URL without secrets.
+func shownNATS(urls string) string {
+	shown := strings.Split(urls, ",")
+	for i, raw := range shown {
+		if u, err := url.Parse(strings.TrimSpace(raw)); err == nil && u.Host != "" {
+			u.User = nil
+			shown[i] = u.String()
+		}
+	}
+	return strings.Join(shown, ",")
+}

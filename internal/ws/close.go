@@ -40,21 +40,21 @@ func (c *Conn) Abandon(fragment uint64) {
 // closeFor closes for a cause of our own. What is queued is not waited for.
 func (c *Conn) closeFor(cause Cause, code uint16, reason string) {
 	c.writeMu.Lock()
+	var dones []Done
 	if c.causeLocked(cause, 0, nil, reason) {
-		dones := c.queue.clear()
-		defer answer(dones, ErrClosing)
+		dones = c.queue.clear()
 	}
 	c.writeMu.Unlock()
 	c.closeWith(code, reason, nil)
+	c.answer(dones, ErrClosing)
 }
 
 // closeWith sees to it that a close frame is written, once.
 func (c *Conn) closeWith(code uint16, reason string, written Done) {
 	c.writeMu.Lock()
-	if c.over.Load() || c.end.SentCode != 0 {
-		sent := c.end.SentCode != 0
+	if sent := c.end.SentCode != 0; sent || c.over.Load() {
 		c.writeMu.Unlock()
-		answerClose(written, sent)
+		c.answerClose(written, sent)
 		return
 	}
 	c.ending.written = appendDone(c.ending.written, written)
@@ -64,32 +64,37 @@ func (c *Conn) closeWith(code uint16, reason string, written Done) {
 		c.limitClosingLocked()
 	}
 	var unread []Done
-	if c.ending.peer || c.end.Fault != nil {
+	if c.ending.peer || c.ending.lingers {
 		unread = c.queue.clear() // nobody reads it any more
 	}
 	c.writeMu.Unlock()
-	answer(unread, ErrClosing)
+	c.answer(unread, ErrClosing)
 	c.kick()
-	c.signal() // a connection that is held is read again now
+	if c.held.Load() != 0 {
+		c.transport.wake() // it is read again now
+	}
 }
 
-func answerClose(written Done, sent bool) {
+func (c *Conn) answerClose(written Done, sent bool) {
 	switch {
 	case written == nil:
 	case sent:
-		written(Outcome{})
+		c.tell(written, Outcome{})
 	default:
-		written(Outcome{Err: ErrClosing})
+		c.tell(written, Outcome{Err: ErrClosing})
 	}
 }
 
 func (c *Conn) limitClosingLocked() {
 	limit := c.cfg.CloseTimeout
-	if c.end.Fault != nil {
+	if c.ending.lingers {
 		limit = min(limit, lingerTimeout)
 	}
-	c.ending.deadline = c.engine.clock.now() + int64(limit)
-	c.engine.clock.arm(c, c.ending.deadline)
+	at := c.engine.clock.now() + int64(limit)
+	if c.ending.deadline == 0 || at < c.ending.deadline {
+		c.ending.deadline = at
+		c.engine.clock.arm(c, at)
+	}
 }
 
 // closeWritten says that the kernel took our close frame.
@@ -98,13 +103,13 @@ func (c *Conn) closeWritten() {
 	c.end.SentCode, c.end.SentReason = c.ending.code, c.ending.reason
 	written := c.ending.written
 	c.ending.written = nil
-	peer, fault := c.ending.peer, c.end.Fault != nil || c.end.Cause == Panic
+	peer, lingers := c.ending.peer, c.ending.lingers
 	c.writeMu.Unlock()
-	answer(written, nil)
+	c.answer(written, nil)
 	switch {
 	case peer: // RFC 6455 7.1.1: the server ends the TCP connection, and first
 		c.stop()
-	case fault: // the peer will never be understood: let it read the frame and go
+	case lingers: // the peer will never be understood: let it read the frame and go
 		c.transport.closeWrite()
 	}
 }

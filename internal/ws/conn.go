@@ -2,10 +2,8 @@ package ws
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,27 +15,26 @@ import (
 //
 // Its life: Upgrade makes it, Start begins to read. It is OPEN until a close frame is received or one
 // is to be sent, then CLOSING, and over once both went, the stream failed, or a time limit passed.
-// Whoever ends it sets over and closes the transport; the reading goroutine then finds its way out,
-// waits for the one that writes, answers what is pending, and calls OnClose.
+// Whoever ends it sets over and interrupts the transport; the reading goroutine then finds its way out,
+// waits for the one that writes, closes the transport, answers what is pending, and calls OnClose.
 type Conn struct {
-	// static after Start
+	// static
 	engine    *Engine
 	cfg       *Config
 	transport transport
-	handler   Handler
-	early     []byte // what the client sent behind its handshake
 
 	alarm alarm // guarded by the clock
 
 	// seen by all
+	started  atomic.Bool
 	over     atomic.Bool   // nothing more is read or written
 	closing  atomic.Bool   // no further message is taken or given to the Handler
 	held     atomic.Uint32 // set of Hold; written under readMu
-	lastRead atomic.Int64  // clock time of the last bytes, or of the end of a hold
+	lastSign atomic.Int64  // clock time of the last bytes, or of the end of a hold
 	rtt      atomic.Int64  // of the last answered ping; 0 before
-	wake     atomic.Pointer[chan struct{}]
 
-	// readMu is held while a chunk is processed, never while waiting for one.
+	// readMu is held while a chunk is processed, never while waiting for one. writeMu may be taken
+	// while it is held, never the reverse.
 	readMu   sync.Mutex
 	reader   wire.Reader
 	kept     *kept // input that a hold interrupted
@@ -46,19 +43,22 @@ type Conn struct {
 	peerDone bool  // the peer's close frame came
 
 	// writeMu is never held across a system call or a callback.
-	writeMu sync.Mutex
-	queue   sendQueue
-	writing bool // someone is the writer: everybody else only queues
-	end     End  // as far as it is known
-	ending  endState
-	pings   pings
-	out     struct{ messages, bytes uint64 }
+	writeMu    sync.Mutex
+	handler    Handler // nil before Start
+	queue      sendQueue
+	writing    bool          // someone is the writer: everybody else only queues
+	writerGone chan struct{} // closed when the writer is done, for the end to wait; else nil
+	end        End           // as far as it is known
+	ending     endState
+	pings      pings
+	out        struct{ messages, bytes uint64 }
 }
 
 // endState is how far the end has come, guarded by writeMu.
 type endState struct {
 	caused    bool // end.Cause is set: the first to end a connection says why
 	peer      bool // the peer's close frame came
+	lingers   bool // the peer is not understood any more, and only gets time to read our close frame
 	closeDue  bool // our close frame, with code and reason, is to be written behind what is queued
 	closeSent bool // it is on its way
 	code      uint16
@@ -68,33 +68,37 @@ type endState struct {
 }
 
 func newConn(e *Engine, cfg *Config, nc net.Conn, early []byte) *Conn {
-	c := &Conn{engine: e, cfg: cfg, transport: newTransport(nc, e.buffers), early: early}
+	c := &Conn{engine: e, cfg: cfg, transport: newTransport(nc, e.buffers)}
 	c.reader.Reset(&cfg.reader)
 	c.end.Code = wire.AbnormalClosure
+	if early != nil {
+		c.kept = &kept{rest: early}
+	}
 	return c
 }
 
-// Start begins to read, on a goroutine of its own, and tells h. hold keeps it from reading yet.
+// Start begins to read, on a goroutine of its own, and tells h. hold keeps it from reading yet. A Conn
+// must be started or terminated; until then it can be sent to.
 func (c *Conn) Start(h Handler, hold Hold) {
-	c.handler = h
-	c.held.Store(uint32(hold))
 	now := c.engine.clock.now()
-	c.lastRead.Store(now)
+	c.lastSign.Store(now)
+	c.readMu.Lock()
+	c.held.Store(c.held.Load() | uint32(hold))
+	c.readMu.Unlock()
 	c.writeMu.Lock()
+	c.handler = h
 	c.pings.begin(now, c.cfg.HeartbeatInterval)
 	c.armLocked(now)
 	c.writeMu.Unlock()
+	c.started.Store(true)
 	c.engine.running.Go(c.serve)
+	c.kick() // a send may have been refused already
 }
 
 // State answers how the connection is.
 func (c *Conn) State() State {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	return c.stateLocked()
-}
-
-func (c *Conn) stateLocked() State {
 	return State{
 		Closing: c.closing.Load() || c.over.Load(), Held: Hold(c.held.Load()), Buffered: c.queue.bytes,
 		RTT: time.Duration(c.rtt.Load()), MessagesOut: c.out.messages, BytesOut: c.out.bytes,
@@ -103,21 +107,25 @@ func (c *Conn) stateLocked() State {
 
 // serve is the life of the reading goroutine.
 func (c *Conn) serve() {
-	defer c.finish()
-	defer c.recovered()
-	if c.early != nil {
-		early := c.early
-		c.early = nil
-		if !c.take(early) && !c.awaitInput() {
-			return
-		}
+	if c.readUntilEnd() { // a Handler panicked, and the rest of its chunk is lost
+		c.readMu.Lock()
+		c.kept = nil
+		c.breakOff(Panic, wire.InternalError, nil, panicText)
+		c.readMu.Unlock()
+		c.readUntilEnd()
 	}
+	c.finish()
+}
+
+func (c *Conn) readUntilEnd() (panicked bool) {
+	defer func() { panicked = c.caught(recover()) }()
 	for c.awaitInput() {
 		if err := c.transport.read(c.take); err != nil {
 			c.streamEnded(err)
-			return
+			break
 		}
 	}
+	return false
 }
 
 // streamEnded ends the connection when its stream did.
@@ -125,7 +133,7 @@ func (c *Conn) streamEnded(err error) {
 	detail := err.Error()
 	if errors.Is(err, io.EOF) {
 		detail = "stream ended without a close frame"
-		c.await(func() bool { return c.readable() || c.over.Load() }) // no event reaches a Handler that holds
+		c.awaitReadable() // no event reaches a Handler that holds
 	}
 	c.finishWith(Transport, detail)
 }
@@ -138,11 +146,14 @@ func (c *Conn) finishWith(cause Cause, detail string) {
 	c.stop()
 }
 
-// stop lets every goroutine of the connection come to its end.
+// stop lets every goroutine of the connection come to its end. It does not wait for them, as closing
+// the transport would, because it may run on one of them.
 func (c *Conn) stop() {
 	c.over.Store(true)
-	c.transport.close()
-	c.signal()
+	c.transport.interrupt()
+	if !c.started.Load() {
+		c.transport.close(false)
+	}
 }
 
 func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail string) bool {
@@ -157,77 +168,36 @@ func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail str
 // finish is the last thing the reading goroutine does.
 func (c *Conn) finish() {
 	c.stop()
-	c.engine.clock.disarm(c)
 	c.awaitWriter()
 	c.readMu.Lock()
 	c.reader.Discard()
 	c.kept = nil
 	c.readMu.Unlock()
 
-	c.writeMu.Lock()
+	c.writeMu.Lock() // whoever takes it from now on sees that it is over
 	unsent := append(c.queue.abandon(), c.ending.written...)
 	unconfirmed := c.pings.clear()
 	c.ending.written = nil
+	c.end.WasClean = c.ending.peer && c.end.SentCode != 0
 	end := c.end
-	end.WasClean = c.ending.peer && end.SentCode != 0
 	c.writeMu.Unlock()
-	answer(unsent, ErrClosing)
-	answer(unconfirmed, ErrNotConfirmed)
-	c.handler.OnClose(end)
-}
-
-func answer(dones []Done, err error) {
-	for _, d := range dones {
-		d(Outcome{Err: err})
-	}
-}
-
-// recovered turns a panic of the Handler into the end of this one connection.
-func (c *Conn) recovered() {
-	v := recover()
-	if v == nil {
-		return
-	}
-	c.engine.panics.Add(1)
-	c.engine.logger.Error("panic on a connection", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-	c.writeMu.Lock()
-	c.causeLocked(Panic, 0, nil, "internal error")
-	c.writeMu.Unlock()
-	c.closeWith(wire.InternalError, "internal error", nil)
-	c.drain()
-}
-
-// signal wakes the reading goroutine where it waits for something else than input.
-func (c *Conn) signal() {
-	if ch := c.wake.Load(); ch != nil {
-		select {
-		case *ch <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// await waits until ready answers true. ready reads only what a signal follows the change of.
-func (c *Conn) await(ready func() bool) {
-	if ready() {
-		return
-	}
-	ch := c.wake.Load()
-	if ch == nil { // made on first use: most connections are never held
-		made := make(chan struct{}, 1)
-		ch = &made
-		c.wake.Store(ch)
-	}
-	for !ready() {
-		<-*ch
-	}
+	c.transport.close(end.WasClean)
+	c.engine.clock.disarm(c)
+	c.answer(unsent, ErrClosing)
+	c.answer(unconfirmed, ErrNotConfirmed)
+	c.ended(end)
 }
 
 // awaitWriter waits until nobody writes.
 func (c *Conn) awaitWriter() {
-	c.await(func() bool {
-		c.writeMu.Lock()
-		defer c.writeMu.Unlock()
-		return !c.writing
-	})
+	c.writeMu.Lock()
+	var gone chan struct{}
+	if c.writing {
+		gone = make(chan struct{})
+		c.writerGone = gone
+	}
+	c.writeMu.Unlock()
+	if gone != nil {
+		<-gone
+	}
 }

@@ -32,19 +32,21 @@ func (c *Conn) Release(h Hold) {
 		return
 	}
 	now := c.engine.clock.now()
-	c.lastRead.Store(now)
+	c.lastSign.Store(now)
 	c.writeMu.Lock()
 	c.pings.restarted = now
-	c.armLocked(now)
+	if !c.over.Load() {
+		c.armLocked(now)
+	}
 	c.writeMu.Unlock()
-	c.signal()
+	c.transport.wake()
 }
 
 // awaitInput waits while the connection is held, gives the Handler what was kept, and answers whether
 // to read on.
 func (c *Conn) awaitInput() bool {
 	for {
-		c.await(func() bool { return c.readable() || c.over.Load() })
+		c.awaitReadable()
 		if c.over.Load() {
 			return false
 		}
@@ -54,9 +56,22 @@ func (c *Conn) awaitInput() bool {
 	}
 }
 
+// awaitReadable waits until the connection may be read or is over. A stream that fails meanwhile ends
+// it: nothing more will come that could be read.
+func (c *Conn) awaitReadable() {
+	for !c.readable() {
+		if err := c.transport.watch(c.readable); err != nil {
+			c.finishWith(Transport, err.Error())
+		}
+	}
+}
+
 // readable: nothing keeps the connection from being read. One that is closing is always read, to find
 // the peer's close frame; one whose peer has closed only waits for its own to be written.
 func (c *Conn) readable() bool {
+	if c.over.Load() {
+		return true
+	}
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	return !c.peerDone && (c.held.Load() == 0 || c.closing.Load())
@@ -82,7 +97,7 @@ func (c *Conn) replay() (more, decided bool) {
 
 // take processes a chunk that was read. False: stop reading, for a hold or for good.
 func (c *Conn) take(chunk []byte) bool {
-	c.lastRead.Store(c.engine.clock.now())
+	c.lastSign.Store(c.engine.clock.now())
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	more := c.feed(chunk)
@@ -178,19 +193,31 @@ func (c *Conn) answerPing() {
 	}
 }
 
-// fail ends a connection whose peer broke the protocol: it gets the close frame, then what it still
-// sends is discarded for a moment, because closing at once could reset the connection before the frame
-// was read.
+// fail ends a connection whose peer broke the protocol.
 func (c *Conn) fail(fault *wire.Fault) {
-	c.deaf = true
 	cause := ProtocolFault
 	if fault.Code == wire.MessageTooBig {
 		cause = MessageTooBig
 	}
+	c.breakOff(cause, fault.Code, fault, fault.Text)
+}
+
+// breakOff ends a connection that cannot be read as WebSocket any more: the peer gets our close frame,
+// then what it still sends is discarded for a moment, because closing at once could reset the
+// connection before the frame was read.
+func (c *Conn) breakOff(cause Cause, code uint16, fault *wire.Fault, text string) {
+	c.deaf = true
 	c.writeMu.Lock()
-	c.causeLocked(cause, 0, fault, fault.Text)
+	c.causeLocked(cause, 0, fault, text)
+	c.ending.lingers = true
+	c.limitClosingLocked()
+	sent := c.end.SentCode != 0
 	c.writeMu.Unlock()
-	c.closeWith(fault.Code, fault.Text, nil)
+	if sent {
+		c.transport.closeWrite()
+		return
+	}
+	c.closeWith(code, text, nil)
 }
 
 // peerClosed answers the peer's close frame, or ends the connection if it was the answer to ours.
@@ -201,27 +228,13 @@ func (c *Conn) peerClosed(code uint16, reason string) {
 	c.end.Code, c.end.Reason = code, reason
 	c.ending.peer = true
 	c.causeLocked(PeerClose, 0, nil, "")
-	sent, writing := c.ending.closeSent, c.writing
+	written := c.end.SentCode != 0
 	c.writeMu.Unlock()
-	if sent {
-		if !writing { // else whoever writes our close frame ends the connection
-			c.stop()
-		}
+	if written {
+		c.stop()
 		return
 	}
-	// RFC 6455 5.5.1: the answer usually repeats the code. What was queued, nobody reads any more.
+	// RFC 6455 5.5.1: the answer usually repeats the code. If ours is on its way already, then whoever
+	// writes it ends the connection.
 	c.closeWith(code, "", nil)
-}
-
-// drain discards input after a panic until the close frame is written.
-func (c *Conn) drain() {
-	c.readMu.Lock()
-	c.deaf = true
-	c.kept = nil
-	c.readMu.Unlock()
-	for c.awaitInput() {
-		if err := c.transport.read(c.take); err != nil {
-			return
-		}
-	}
 }

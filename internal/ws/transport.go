@@ -4,40 +4,70 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
+	"time"
 )
 
-// transport is what a connection needs of its stream. read is called by one goroutine, tryWrite and
-// write by one at a time, close by anyone; it makes the others return.
+// transport is what a connection needs of its stream. read, watch and close belong to the reading
+// goroutine, tryWrite and write to whoever is the writer; wake, interrupt and closeWrite never wait and
+// may be called by anyone.
 type transport interface {
-	// read hands chunks to take until that answers false (nil) or the stream ends (io.EOF or the
-	// error). It holds a buffer only while there is data.
+	// read hands chunks to take until that answers false or somebody called wake or interrupt (nil),
+	// or the stream ends (io.EOF or the error). It holds a buffer only while there is data.
 	read(take func([]byte) bool) error
+	// watch waits without reading until ready answers true, or the stream fails (the error). It asks
+	// again after each wake, and may return nil for no reason.
+	watch(ready func() bool) error
+	wake()
 	// tryWrite writes what it can without waiting.
 	tryWrite(b []byte) (int, error)
 	// write waits until all is written.
 	write(b []byte) error
 	// closeWrite lets the peer read what was written and then the end of the stream.
 	closeWrite()
-	close()
+	// interrupt makes read, watch and write return, now and from now on.
+	interrupt()
+	// close gives the stream back. With clean, the peer is told so where the stream can (TLS).
+	close(clean bool)
 }
 
 func newTransport(nc net.Conn, b *buffers) transport {
+	if rc := rawConn(nc); rc != nil {
+		t := &socketTransport{socketWatcher: socketWatcher{nc: nc, rc: rc}, buffers: b}
+		t.writeOnce = t.writeSome
+		return t
+	}
+	t := &streamTransport{nc: nc, buffers: b}
+	if rc := rawConn(inner(nc)); rc != nil {
+		t.watcher = &socketWatcher{nc: nc, rc: rc}
+	} else {
+		t.watcher = make(plainWatcher, 1)
+	}
+	return t
+}
+
+func rawConn(nc net.Conn) syscall.RawConn {
 	if sc, ok := nc.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
-			t := &socketTransport{nc: nc, rc: rc, buffers: b}
-			t.writeOnce = t.writeSome
-			return t
+			return rc
 		}
 	}
-	return &streamTransport{nc: nc, buffers: b}
+	return nil
+}
+
+// inner is the stream below TLS, or nil.
+func inner(nc net.Conn) net.Conn {
+	if c, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		return c.NetConn()
+	}
+	return nil
 }
 
 // socketTransport reads and writes a socket by its descriptor, so that it can wait without a buffer
 // and write without waiting.
 type socketTransport struct {
-	nc      net.Conn
-	rc      syscall.RawConn
+	socketWatcher
 	buffers *buffers
 
 	// of the write that is under way
@@ -56,10 +86,12 @@ func (t *socketTransport) read(take func([]byte) bool) error {
 		wait, end = readSome(int(fd), c[:], take)
 		return !wait
 	})
-	return errors.Join(end, err)
+	return t.woken(errors.Join(end, err))
 }
 
 // readSome reads until there is no more to read now (wait), take has enough, or the stream has ended.
+// A short read is no sign that nothing is left: the end of the stream may stand behind it, and of that
+// the poller does not tell twice.
 func readSome(fd int, buf []byte, take func([]byte) bool) (wait bool, err error) {
 	for {
 		n, err := syscall.Read(fd, buf)
@@ -75,9 +107,6 @@ func readSome(fd int, buf []byte, take func([]byte) bool) (wait bool, err error)
 		}
 		if !take(buf[:n]) {
 			return false, nil
-		}
-		if n < len(buf) {
-			return true, nil // the socket is empty; asking again would cost a system call
 		}
 	}
 }
@@ -114,11 +143,13 @@ func (t *socketTransport) write(b []byte) error {
 }
 
 func (t *socketTransport) closeWrite() { closeWrite(t.nc) }
-func (t *socketTransport) close()      { _ = t.nc.Close() }
+func (t *socketTransport) interrupt()  { _ = t.nc.SetDeadline(longPast) }
+func (t *socketTransport) close(bool)  { _ = t.nc.Close() }
 
 // streamTransport is for what is not a plain socket: TLS, or a pipe in tests. It holds a buffer while
 // it waits, and never writes without a goroutine that may wait.
 type streamTransport struct {
+	watcher
 	nc      net.Conn
 	buffers *buffers
 }
@@ -135,7 +166,7 @@ func (t *streamTransport) read(take func([]byte) bool) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return t.woken(err)
 		}
 	}
 }
@@ -148,10 +179,22 @@ func (t *streamTransport) write(b []byte) error {
 }
 
 func (t *streamTransport) closeWrite() { closeWrite(t.nc) }
-func (t *streamTransport) close()      { _ = t.nc.Close() }
+func (t *streamTransport) interrupt()  { _ = t.nc.SetDeadline(longPast); t.wake() }
+
+func (t *streamTransport) close(clean bool) {
+	if below := inner(t.nc); below != nil && !clean {
+		_ = below.Close() // else TLS waits for a peer that does not read, to tell it
+	}
+	_ = t.nc.Close()
+}
 
 func closeWrite(nc net.Conn) {
 	if c, ok := nc.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
 }
+
+// longPast as a deadline ends all waiting at once, where closing would wait for it to end.
+var longPast = time.Unix(1, 0)
+
+func isWake(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -6,28 +6,31 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
-// batch is what goes to the kernel in one system call: frames, and who wants to know.
+// batch is what goes to the kernel in one system call: frames, and who wants to know. It may also be
+// without frames, when there is only something to tell.
 type batch struct {
 	buf      *chunk
 	n        int // bytes in buf
-	payload  int // of them payload
-	messages int // messages that end in it
+	payload  int // of them payload of messages
+	frames   int // of messages, that end in it
+	messages int // that end in it
 	dones    []Done
 	closes   bool // the close frame is in it: the last batch
+
+	expired  []Done  // of messages that were taken off the queue
+	writable Handler // to be told that the queue is empty; else nil
 }
+
+// fillLimit leaves room in a batch for what is added without asking: two control frames and the header
+// of a message's frame.
+const fillLimit = chunkSize - 2*(2+wire.MaxControlPayload) - wire.MaxHeaderSize
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-func (c *Conn) newBatch() *batch {
-	b := batches.Get().(*batch)
-	b.buf = c.engine.buffers.chunk()
-	return b
-}
-
 func (c *Conn) freeBatch(b *batch) {
 	c.engine.buffers.putChunk(b.buf)
-	clear(b.dones)
-	*b = batch{dones: b.dones[:0]}
+	b.buf = nil
+	b.reset()
 	batches.Put(b)
 }
 
@@ -37,134 +40,163 @@ func (b *batch) reset() {
 	*b = batch{buf: b.buf, dones: b.dones[:0]}
 }
 
-// room is what is left of the buffer for a frame's payload behind its header.
-func (b *batch) room() int { return chunkSize - b.n - wire.MaxHeaderSize }
+func (b *batch) empty() bool { return b.n == 0 && b.expired == nil && b.writable == nil }
 
 // frame adds a whole frame, which must fit.
-func (b *batch) frame(op wire.Opcode, fin bool, payload []byte) {
-	b.n = len(wire.AppendFrame(b.buf[:b.n], op, fin, payload))
+func (b *batch) frame(op wire.Opcode, payload []byte) {
+	b.n = len(wire.AppendFrame(b.buf[:b.n], op, true, payload))
 }
 
 // kick writes what is queued, unless someone already does. It returns when all is written, or when the
 // socket is full and a goroutine goes on.
 func (c *Conn) kick() {
 	c.writeMu.Lock()
-	if c.writing || c.over.Load() {
-		c.writeMu.Unlock()
-		return
-	}
-	c.writing = true
+	b := c.becomeWriterLocked()
 	c.writeMu.Unlock()
-	c.pump(c.newBatch())
+	c.pump(b)
+}
+
+// becomeWriterLocked answers the first batch to write, which is the duty of the caller then, or nil.
+func (c *Conn) becomeWriterLocked() *batch {
+	if c.writing || c.over.Load() {
+		return nil
+	}
+	b := batches.Get().(*batch)
+	b.buf = c.engine.buffers.chunk()
+	c.writing = true
+	if !c.fillLocked(b) {
+		c.freeBatch(b)
+		return nil
+	}
+	return b
 }
 
 // pump is the writer until nothing is left. It never waits: when the socket is full it hands over.
 func (c *Conn) pump(b *batch) {
-	for c.fill(b) {
-		if !c.writeNow(b) {
+	if b == nil {
+		return
+	}
+	for more := true; more; more = c.next(b) {
+		c.announce(b)
+		n, err := 0, error(nil)
+		if b.n > 0 {
+			n, err = c.transport.tryWrite(b.buf[:b.n])
+		}
+		if err != nil {
+			c.writeFailed(b, err)
+			break
+		}
+		if n < b.n {
+			c.handOver(b, n)
 			return
 		}
+		c.wrote(b)
 	}
 	c.freeBatch(b)
 }
 
-// writeNow writes a batch without waiting; false if another goroutine, or none, is the writer now.
-func (c *Conn) writeNow(b *batch) bool {
-	n, err := c.transport.tryWrite(b.buf[:b.n])
-	if err != nil {
-		c.writeFailed(b, err)
-		return false
-	}
-	if n < b.n {
-		c.engine.running.Go(func() { c.flush(b, n) })
-		return false
-	}
-	c.wrote(b)
-	return true
+func (c *Conn) handOver(b *batch, n int) {
+	c.engine.running.Go(func() { c.flush(b, n) })
 }
 
-// flush is the writer that may wait for the socket, until nothing is left.
+// flush is the writer that may wait for the socket, until nothing is left. n bytes are written.
 func (c *Conn) flush(b *batch, n int) {
 	defer c.freeBatch(b)
-	for {
-		if err := c.transport.write(b.buf[n:b.n]); err != nil {
-			c.writeFailed(b, err)
-			return
-		}
-		c.wrote(b)
-		if !c.fill(b) {
-			return
+	for more := true; more; more = c.next(b) {
+		c.announce(b)
+		if b.n > 0 {
+			if err := c.transport.write(b.buf[n:b.n]); err != nil {
+				c.writeFailed(b, err)
+				return
+			}
 		}
 		n = 0
+		c.wrote(b)
 	}
+}
+
+// announce tells what a batch has to tell before it is written.
+func (c *Conn) announce(b *batch) {
+	c.answer(b.expired, ErrExpired)
+	if b.writable != nil {
+		c.writable(b.writable)
+	}
+	b.expired, b.writable = nil, nil
 }
 
 // wrote tells everybody that the kernel took a batch.
 func (c *Conn) wrote(b *batch) {
-	c.writeMu.Lock()
-	c.queue.written(b.payload, b.messages)
-	c.out.messages += uint64(b.messages)
-	c.out.bytes += uint64(b.payload)
-	c.writeMu.Unlock()
-	answer(b.dones, nil)
+	c.answer(b.dones, nil)
 	if b.closes {
 		c.closeWritten()
 	}
-	b.reset()
 }
 
 // writeFailed ends the connection. The reading goroutine finds out and answers the rest.
 func (c *Conn) writeFailed(b *batch, err error) {
-	answer(b.dones, ErrClosing)
-	b.reset()
+	c.answer(b.dones, ErrClosing)
 	c.finishWith(Transport, err.Error())
 	c.writeMu.Lock()
-	c.writing = false
+	c.leaveLocked()
 	c.writeMu.Unlock()
-	c.signal()
 }
 
-// fill takes as many frames off the queue as fit; false if there is none, and then nobody writes.
-func (c *Conn) fill(b *batch) bool {
+// next accounts for a batch that is written and makes the following one; false if there is none, and
+// then nobody writes.
+func (c *Conn) next(b *batch) bool {
 	c.writeMu.Lock()
-	var expired []Done
-	if !c.over.Load() && !c.ending.closeSent {
-		expired = c.fillLocked(b)
-	}
-	idle := b.n == 0
-	writable := false
-	if idle {
-		c.writing = false
-		writable = c.queue.refused && c.queue.count == 0
-		c.queue.refused = c.queue.refused && !writable
-	}
-	c.writeMu.Unlock()
-	answer(expired, ErrExpired)
-	if writable && !c.closing.Load() {
-		c.handler.OnWritable()
-	}
-	if idle && c.over.Load() {
-		c.signal()
-	}
-	return !idle
+	defer c.writeMu.Unlock()
+	c.queue.bytes -= b.payload
+	c.queue.count -= b.frames
+	c.out.messages += uint64(b.messages)
+	c.out.bytes += uint64(b.payload)
+	b.reset()
+	return c.fillLocked(b)
 }
 
-func (c *Conn) fillLocked(b *batch) (expired []Done) {
-	now := c.engine.clock.now()
-	late := func(om *outMessage) { expired = om.dones(expired) }
-	for b.room() > 0 {
-		// A ping covers all sends of a batch: it stands behind them, or first in the next batch.
-		if !c.queue.busy && (c.pings.heartbeat.due || b.n == 0) {
-			c.pingLocked(b, now)
+// leaveLocked: the writer is done.
+func (c *Conn) leaveLocked() {
+	c.writing = false
+	if c.writerGone != nil {
+		close(c.writerGone)
+		c.writerGone = nil
+	}
+}
+
+// fillLocked takes as many frames off the queue as fit. When there is nothing to write or to tell it
+// answers false, and the caller is not the writer any more.
+func (c *Conn) fillLocked(b *batch) bool {
+	if !c.over.Load() && !c.ending.closeSent {
+		c.framesLocked(b)
+		if c.queue.refused && c.queue.count == 0 && c.handler != nil {
+			c.queue.refused = false
+			if !c.closing.Load() {
+				b.writable = c.handler
+			}
 		}
-		if !c.queue.next(now, late) {
+	}
+	if b.empty() {
+		c.leaveLocked()
+		return false
+	}
+	return true
+}
+
+func (c *Conn) framesLocked(b *batch) {
+	now := c.engine.clock.now()
+	owed := c.pings.due() // by the batch before, which had no room for its ping
+	for b.n < fillLimit {
+		if !c.queue.busy && (owed || c.pings.heartbeat.due) {
 			c.pingLocked(b, now)
+			owed = false
+		}
+		if !c.queue.next(now, &b.expired) {
+			c.pingLocked(b, now) // one covers all sends of the batch
 			c.closeFrameLocked(b)
-			break
+			return
 		}
 		c.frameLocked(b, now)
 	}
-	return expired
 }
 
 // frameLocked adds the current frame, or as much of it as fits.
@@ -175,6 +207,7 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 		h := wire.Header{Fin: f.fin, Opcode: f.op, Length: uint64(len(f.payload))}
 		b.n = len(wire.AppendHeader(b.buf[:b.n], h))
 		if f.op == wire.Ping {
+			c.limitPingLocked(now)
 			c.pings.sent(f, now)
 		}
 	}
@@ -186,6 +219,9 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 	}
 	if len(f.payload) > 0 {
 		return
+	}
+	if !f.op.IsControl() {
+		b.frames++
 	}
 	if f.ends {
 		b.messages++
@@ -202,9 +238,17 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 
 // pingLocked adds the ping that the heartbeat, or sends that wait for a receipt, ask for.
 func (c *Conn) pingLocked(b *batch, now int64) {
-	if c.pings.due() && !c.ending.closeSent {
+	if c.pings.due() {
+		c.limitPingLocked(now)
 		payload := c.pings.next(now)
-		b.frame(wire.Ping, true, payload[:])
+		b.frame(wire.Ping, payload[:])
+	}
+}
+
+// limitPingLocked sees to it that the clock comes when the oldest ping is overdue.
+func (c *Conn) limitPingLocked(now int64) {
+	if len(c.pings.list) == 0 {
+		c.engine.clock.arm(c, now+int64(c.cfg.HeartbeatTimeout))
 	}
 }
 
@@ -214,6 +258,6 @@ func (c *Conn) closeFrameLocked(b *batch) {
 		return
 	}
 	var payload [wire.MaxControlPayload]byte
-	b.frame(wire.Close, true, wire.AppendClose(payload[:0], c.ending.code, c.ending.reason))
+	b.frame(wire.Close, wire.AppendClose(payload[:0], c.ending.code, c.ending.reason))
 	c.ending.closeDue, c.ending.closeSent, b.closes = false, true, true
 }

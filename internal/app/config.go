@@ -58,7 +58,7 @@ type NATS struct {
 	// URL of an external server or cluster, comma-separated; empty starts an embedded server.
 	URL string `yaml:"url" name:"nats-url" group:"nats" placeholder:"URL" help:"Use this external server or cluster (URLs separated by \",\") and start none."`
 	// Listen is the embedded server's address; port 0 picks one.
-	Listen string `yaml:"listen" name:"nats-listen" group:"nats" placeholder:"ADDRESS" help:"Address of the embedded server; port 0 picks one."`
+	Listen string `yaml:"listen,omitempty" name:"nats-listen" group:"nats" placeholder:"ADDRESS" help:"Address of the embedded server; port 0 picks one."`
 	// Credentials is a .creds file for an external server.
 	Credentials string `yaml:"credentials" name:"nats-credentials" group:"nats" placeholder:"FILE" help:"Credentials (.creds) for the external server."`
 	// TLS towards an external server.

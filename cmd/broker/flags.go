@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/holdfast-broker/holdfast/internal/app"
+)
+
+const description = `Holds WebSockets, publishes what happens on them to NATS, and lets backends act on them over gRPC.
+
+Without a command it serves. Each flag has the variable that stands behind it and, but for --config and
+the switches, a key in the YAML file: --nats-url is nats.url. A flag wins over its variable, that over the
+file, that over the default. Endpoints stand in the file only; "broker config show" prints a whole one.
+Sizes have a unit (64KiB, 1MiB), and so do times (500ms, 30s, 10m).
+
+Examples:
+
+    broker
+    broker --demo --log-level=debug
+    broker --config=holdfast.yaml --listen=:8080 --listen=unix:/run/holdfast.sock
+    broker --listen=':8443?cert=tls.crt&key=tls.key'
+    broker --nats-url=nats://a:4222,nats://b:4222 --nats-credentials=broker.creds
+    broker config check --config=holdfast.yaml`
+
+// settings are the flags of app.Config without its methods: kong would call Validate before the file and
+// the variables are read.
+type settings app.Config
+
+// commandLine is what kong reads: the table of settings, and the commands.
+type commandLine struct {
+	File     string   `name:"config" placeholder:"FILE" env:"HOLDFAST_CONFIG" help:"YAML file with settings and endpoints."`
+	Settings settings `embed:""`
+
+	Serve  struct{} `cmd:"" default:"1" help:"Run the broker until SIGTERM or SIGINT (the default)."`
+	Config struct {
+		Check struct{} `cmd:"" help:"Say ok, or what is wrong with the configuration."`
+		Show  struct{} `cmd:"" help:"Print the effective configuration as YAML, with passwords masked."`
+	} `cmd:""`
+	Version struct{} `cmd:"" help:"Print what this binary was built from."`
+}
+
+var groups = []kong.Group{
+	{Key: "clients", Title: "Clients:"},
+	{Key: "ports", Title: "Backends and operators:"},
+	{Key: "nats", Title: "NATS:"},
+	{Key: "stop", Title: "Orderly stop:"},
+	{Key: "log", Title: "Log, on stderr:"},
+}
+
+// command is what the command line asks for. An empty name: nothing more, the help was printed.
+type command struct {
+	name   string
+	config app.Config
+}
+
+// parse reads the command line, and the configuration where the command needs it.
+func parse(args []string, stdout io.Writer) (command, error) {
+	var line commandLine
+	helped := false
+	parser, err := kong.New(&line,
+		kong.Name("broker"), kong.Description(description), kong.Writers(stdout, io.Discard),
+		kong.Exit(func(int) { helped = true }), kong.ExplicitGroups(groups),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 110}),
+		kong.ValueFormatter(describe),
+	)
+	if err != nil {
+		return command{}, err
+	}
+	ctx, err := parser.Parse(args)
+	if helped {
+		return command{}, nil
+	}
+	if err != nil {
+		return command{}, oneLine(err)
+	}
+	cmd := command{name: ctx.Command()}
+	if cmd.name == "version" {
+		return cmd, nil
+	}
+	cmd.config, err = app.Load(app.Sources{
+		Flags: app.Config(line.Settings), Given: given(ctx), Variable: os.LookupEnv, File: line.File,
+	})
+	return cmd, err
+}
+
+// given lists the flags that the command line holds.
+func given(ctx *kong.Context) (names []string) {
+	for _, element := range ctx.Path {
+		if element.Flag != nil {
+			names = append(names, element.Flag.Name)
+		}
+	}
+	return names
+}
+
+// describe is the help of a flag, with its default and its variable.
+func describe(v *kong.Value) string {
+	if v.Flag == nil || v.Name == "help" {
+		return v.Help
+	}
+	help := v.Help
+	if text := app.DefaultText(v.Name); text != "" {
+		help += fmt.Sprintf(" Default: %s.", text)
+	}
+	return help + " [" + app.Variable(v.Name) + "]"
+}
+
+func oneLine(err error) error {
+	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
+}

@@ -1,0 +1,146 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+var (
+	validNamespace = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+	validToken     = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110 5.6.2
+)
+
+func (v *checker) endpoints() {
+	if len(v.Endpoints) == 0 {
+		v.refuse("endpoints", "empty: want at least one, or no such key for the default endpoint \"/\"")
+	}
+	for i, e := range v.Endpoints {
+		key := fmt.Sprintf("endpoints[%d]", i)
+		v.path(i, key+".path", e.Path)
+		if !validNamespace.MatchString(e.Namespace) {
+			v.refuse(key+".namespace", "%q is not a namespace: want 1 to 32 of a-z, 0-9, _ and -", e.Namespace)
+		}
+		v.handshake(key, e)
+		v.traffic(key, e)
+		v.events(key, e)
+	}
+}
+
+// path checks what net/http will be told, beside the endpoints before.
+func (v *checker) path(i int, key, path string) {
+	if !strings.HasPrefix(path, "/") {
+		v.refuse(key, "%q is not a path: want one that begins with \"/\"", path)
+		return
+	}
+	if complaint := register(path); complaint != "" {
+		v.refuse(key, "%q is not a path: %s", path, complaint)
+		return
+	}
+	for j, other := range v.Endpoints[:i] {
+		switch {
+		case other.Path == path:
+			v.refuse(key, "%q is the path of endpoints[%d]: want one of its own", path, j)
+			return
+		case strings.HasPrefix(other.Path, "/") && register(other.Path) == "" && register(other.Path, path) != "":
+			v.refuse(key, "%q conflicts with %q of endpoints[%d]: want paths of which one is more specific where both match", path, other.Path, j)
+			return
+		}
+	}
+}
+
+// register tries paths on a router like that of the edge. It returns what is wrong with the last one.
+func register(paths ...string) (complaint string) {
+	defer func() {
+		if r := recover(); r != nil {
+			complaint, _, _ = strings.Cut(fmt.Sprint(r), "\n")
+			if _, reason, ok := strings.Cut(complaint, ": "); ok {
+				complaint = reason
+			}
+		}
+	}()
+	mux := http.NewServeMux()
+	mux.Handle("/", http.NotFoundHandler())
+	for _, path := range paths {
+		mux.Handle(exactPattern(path), http.NotFoundHandler())
+	}
+	return ""
+}
+
+func (v *checker) handshake(key string, e Endpoint) {
+	v.each(key+".subprotocols", e.Subprotocols, func(at, name string) {
+		switch {
+		case name == wire.AnySubprotocol:
+		case !validToken.MatchString(name):
+			v.refuse(at, "%q is not a subprotocol: want an HTTP token, or \"*\" for whatever the client offers first", name)
+		case strings.HasPrefix(name, "bearer."):
+			v.refuse(at, "%q is never chosen: what begins with \"bearer.\" is a client's credential", name)
+		}
+	})
+	v.each(key+".origins", e.Origins, func(at, origin string) {
+		if !ws.ValidOrigin(origin) {
+			v.refuse(at, "%q is not an origin: want same-origin, https://example.org, https://*.example.org or \"*\"", origin)
+		}
+	})
+	v.each(key+".keep_headers", e.KeepHeaders, func(at, name string) {
+		if !validToken.MatchString(name) {
+			v.refuse(at, "%q is not the name of a header: want an HTTP token, such as User-Agent", name)
+		}
+	})
+	if e.Admission.Mode != "none" {
+		v.refuse(key+".admission.mode", "%q is not in this version: want none", e.Admission.Mode)
+	}
+	if e.Compression.Enabled {
+		v.refuse(key+".compression.enabled", "true is not in this version: want false")
+	}
+	within(v, key+".compression.threshold", e.Compression.Threshold, 0, GiB)
+}
+
+func (v *checker) traffic(key string, e Endpoint) {
+	if interval := e.Heartbeat.Interval; interval != 0 && (interval < 100*Millisecond || interval > 24*Hour) {
+		v.refuse(key+".heartbeat.interval", "%s is out of range: want 0s for none, or 100ms to 24h", interval)
+	}
+	within(v, key+".heartbeat.timeout", e.Heartbeat.Timeout, 100*Millisecond, 24*Hour)
+	l, key := e.Limits, key+".limits."
+	within(v, key+"message_size", l.MessageSize, 1, 64*MiB)
+	v.count(key+"fragments", l.Fragments, 1, 1<<24)
+	within(v, key+"send_queue", l.SendQueue, KiB, GiB)
+	v.count(key+"send_queue_messages", l.SendQueueMessages, 1, 1<<24)
+	v.oneOf(key+"send_queue_policy", l.SendQueuePolicy, "reject", "close", "drop_oldest")
+	within(v, key+"max_pause", l.MaxPause, Millisecond, 24*Hour)
+	within(v, key+"close_timeout", l.CloseTimeout, 100*Millisecond, Hour)
+}
+
+func (v *checker) events(key string, e Endpoint) {
+	v.each(key+".events", e.Events, func(at, kind string) {
+		v.oneOf(at, kind, "open", "message", "close", "ping", "pong")
+	})
+	for _, kind := range []string{"open", "message", "close"} {
+		if !slices.Contains(e.Events, kind) {
+			v.refuse(key+".events", "[%s] leaves out %s: open, message and close cannot be left out; ping and pong can be added",
+				strings.Join(e.Events, ", "), kind)
+		}
+	}
+	v.each(key+".event_attributes", e.EventAttributes, func(at, name string) {
+		if !validToken.MatchString(name) {
+			v.refuse(at, "%q is not an attribute for events: want an HTTP token, for it becomes the header Holdfast-Attr-<name>", name)
+		}
+	})
+}
+
+// each checks the entries of a list, and that none stands there twice.
+func (v *checker) each(key string, entries []string, check func(at, entry string)) {
+	for i, entry := range entries {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		if slices.Contains(entries[:i], entry) {
+			v.refuse(at, "%q stands there twice: want each once", entry)
+			continue
+		}
+		check(at, entry)
+	}
+}

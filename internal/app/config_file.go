@@ -1,0 +1,234 @@
+package app
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// fileReader reads the YAML file into a Config by the tags of its fields. It goes on after a problem, so
+// that all are told at once, and notes the line of every value.
+type fileReader struct {
+	name     string
+	origins  origins
+	anchors  map[string]ast.Node
+	problems []error
+}
+
+func (r *fileReader) file(into reflect.Value, text []byte) {
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		r.syntax(err)
+		return
+	}
+	if len(file.Docs) > 1 {
+		r.refuse(file.Docs[1].Start.Position.Line, "", "a second document: want one")
+		return
+	}
+	r.anchors = make(map[string]ast.Node)
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			r.value(into, doc.Body, "")
+		}
+	}
+}
+
+func (r *fileReader) syntax(err error) {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		r.refuse(1, "", "%s", err)
+		return
+	}
+	r.refuse(at.GetToken().Position.Line, "", "%s", at.GetMessage())
+}
+
+func (r *fileReader) place(line int) origin {
+	return origin{place: fmt.Sprintf("%s:%d", r.name, line), inFile: true}
+}
+
+func (r *fileReader) refuse(line int, key, format string, args ...any) {
+	r.problems = append(r.problems, problem(r.place(line), key, format, args...))
+}
+
+// value reads a node into what its key stands for.
+func (r *fileReader) value(into reflect.Value, n ast.Node, key string) {
+	line := n.GetToken().Position.Line
+	switch node := n.(type) {
+	case *ast.AnchorNode:
+		r.value(into, node.Value, key)
+		r.anchors[node.Name.GetToken().Value] = node.Value // only now: it cannot hold itself
+	case *ast.AliasNode:
+		name := node.Value.GetToken().Value
+		if target, ok := r.anchors[name]; ok {
+			r.value(into, target, key)
+			return
+		}
+		r.refuse(line, key, "*%s has no anchor &%s before it", name, name)
+	case *ast.MappingNode:
+		r.mapping(into, node, key)
+	case *ast.SequenceNode:
+		r.sequence(into, node, key)
+	case *ast.NullNode:
+		r.refuse(line, key, "empty: want %s, or no such key for the default", wanted(into.Type()))
+	default:
+		r.scalar(into, n, key)
+	}
+}
+
+func (r *fileReader) mapping(into reflect.Value, n *ast.MappingNode, key string) {
+	if into.Kind() == reflect.Pointer {
+		into.Set(reflect.New(into.Type().Elem()))
+		into = into.Elem()
+	}
+	if into.Kind() != reflect.Struct {
+		r.refuse(n.GetToken().Position.Line, key, "a mapping: want %s", wanted(into.Type()))
+		return
+	}
+	r.merge(into, n, key)
+	for _, entry := range n.Values {
+		if entry.Key.IsMergeKey() {
+			continue
+		}
+		line, name := entry.Key.GetToken().Position.Line, entry.Key.GetToken().Value
+		field, ok := fieldOf(into, name)
+		if !ok {
+			r.refuse(line, join(key, name), "unknown key: known here are %s", strings.Join(keysOf(into.Type()), ", "))
+			continue
+		}
+		r.origins[join(key, name)] = r.place(line)
+		r.value(field, entry.Value, join(key, name))
+	}
+}
+
+// merge reads what "<<" brings in; the mapping's own keys come after it and win.
+func (r *fileReader) merge(into reflect.Value, n *ast.MappingNode, key string) {
+	for _, entry := range n.Values {
+		if entry.Key.IsMergeKey() {
+			r.value(into, entry.Value, key)
+		}
+	}
+}
+
+func (r *fileReader) sequence(into reflect.Value, n *ast.SequenceNode, key string) {
+	if into.Kind() != reflect.Slice {
+		r.refuse(n.GetToken().Position.Line, key, "a list: want %s", wanted(into.Type()))
+		return
+	}
+	list := reflect.MakeSlice(into.Type(), len(n.Values), len(n.Values))
+	into.Set(list)
+	for i, value := range n.Values {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		r.origins[at] = r.place(value.GetToken().Position.Line)
+		if endpoint, ok := list.Index(i).Addr().Interface().(*Endpoint); ok {
+			*endpoint = DefaultEndpoint()
+		}
+		r.value(list.Index(i), value, at)
+	}
+}
+
+func (r *fileReader) scalar(into reflect.Value, n ast.Node, key string) {
+	line, text := n.GetToken().Position.Line, n.GetToken().Value
+	if literal, ok := n.(*ast.LiteralNode); ok {
+		text = literal.Value.Value
+	}
+	if !fits(into, n) {
+		r.refuse(line, key, "%s is %s: want %s", shown(n, text), kindOf(n), wanted(into.Type()))
+		return
+	}
+	if err := setText(into, text); err != nil {
+		r.refuse(line, key, "%s", err)
+	}
+}
+
+func shown(n ast.Node, text string) string {
+	if kindOf(n) == "text" {
+		return fmt.Sprintf("%q", text)
+	}
+	return text
+}
+
+// fits reports whether a word of this kind can become a value.
+func fits(into reflect.Value, n ast.Node) bool {
+	if _, ok := into.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return kindOf(n) != "a tag"
+	}
+	switch into.Kind() {
+	case reflect.String:
+		return kindOf(n) == "text"
+	case reflect.Int:
+		return kindOf(n) == "a number"
+	case reflect.Bool:
+		return kindOf(n) == "true or false"
+	}
+	return false
+}
+
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		return "text"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "true or false"
+	}
+	return "a tag"
+}
+
+// wanted says what a value of a type looks like in the file.
+func wanted(t reflect.Type) string {
+	switch reflect.Zero(t).Interface().(type) {
+	case Size:
+		return "a size such as 1MiB"
+	case Duration:
+		return "a time such as 30s"
+	case Level:
+		return "debug, info, warn or error"
+	case Listener:
+		return "an address such as \":8080\", or a mapping with the keys address, tls"
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct:
+		return "a mapping with the keys " + strings.Join(keysOf(t), ", ")
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "text"
+}
+
+func join(key, name string) string {
+	if key == "" {
+		return name
+	}
+	return key + "." + name
+}
+
+func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if name := yamlKey(v.Type().Field(i)); name != "" && name == key {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+func keysOf(t reflect.Type) (keys []string) {
+	for i := range t.NumField() {
+		if key := yamlKey(t.Field(i)); key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,252 @@
+package app
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxUnixPath is what the kernel takes as the path of a socket.
+const maxUnixPath = 107
+
+// Validate finds what is out of range, contradictory or dangerous. It returns all problems joined, each
+// a line that names the place, the key, the value and what is allowed.
+func (c Config) Validate() error {
+	v := &checker{Config: c}
+	v.addresses()
+	v.nats()
+	v.stop()
+	v.endpoints()
+	return errors.Join(v.problems...)
+}
+
+// checker collects the problems of a configuration.
+type checker struct {
+	Config
+	problems []error
+}
+
+func (v *checker) refuse(key, format string, args ...any) {
+	v.problems = append(v.problems, v.Problem(key, format, args...))
+}
+
+// oneOf refuses a word that is not allowed.
+func (v *checker) oneOf(key, word string, allowed ...string) {
+	for _, a := range allowed {
+		if word == a {
+			return
+		}
+	}
+	v.refuse(key, "%q is unknown: want %s", word, alternatives(allowed))
+}
+
+func alternatives(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// within refuses a value that is out of range.
+func within[T interface {
+	cmp.Ordered
+	fmt.Stringer
+}](v *checker, key string, value, lowest, highest T) {
+	if value < lowest || value > highest {
+		v.refuse(key, "%s is out of range: want %s to %s", value, lowest, highest)
+	}
+}
+
+func (v *checker) count(key string, value, lowest, highest int) {
+	if value < lowest || value > highest {
+		v.refuse(key, "%d is out of range: want %d to %d", value, lowest, highest)
+	}
+}
+
+func (v *checker) stop() {
+	within(v, "drain.timeout", v.Drain.Timeout, 0, 24*Hour)
+	within(v, "drain.delay", v.Drain.Delay, 0, Hour)
+	v.oneOf("log.format", v.Log.Format, "text", "json")
+}
+
+// bound is an address that a part of the broker will listen on.
+type bound struct{ key, address, host, port string }
+
+func (v *checker) addresses() {
+	var all []bound
+	if len(v.Listen) == 0 {
+		v.refuse("listen", "empty: want at least one address, such as \":8080\"")
+	}
+	for i, l := range v.Listen {
+		key := fmt.Sprintf("listen[%d]", i)
+		if path, unix := strings.CutPrefix(l.Address, "unix:"); unix {
+			v.unixPath(key, l.Address, path)
+			all = append(all, bound{key: key, address: l.Address})
+		} else {
+			all = v.address(all, key, l.Address)
+		}
+		v.listenerTLS(key+".tls", l.TLS)
+	}
+	all = v.address(all, "control.listen", v.Control.Listen)
+	all = v.address(all, "ops.listen", v.Ops.Listen)
+	v.beyondLoopback("control.listen", v.Control.Listen, "calls", "control", v.Control.Insecure)
+	v.beyondLoopback("ops.listen", v.Ops.Listen, "requests", "ops", v.Ops.Insecure)
+	if v.NATS.URL == "" {
+		all = v.address(all, "nats.listen", v.NATS.Listen)
+	}
+	v.twice(all)
+}
+
+func (v *checker) unixPath(key, address, path string) {
+	if !filepath.IsAbs(path) || len(path) > maxUnixPath {
+		v.refuse(key, "%q is not an address: want \"unix:\" and an absolute path of at most %d bytes", address, maxUnixPath)
+	}
+}
+
+// address checks a TCP address and adds it to those that are taken.
+func (v *checker) address(all []bound, key, address string) []bound {
+	host, port, err := net.SplitHostPort(address)
+	if n, bad := strconv.ParseUint(port, 10, 16); err == nil && bad == nil {
+		return append(all, bound{key, address, canonicalHost(host), strconv.FormatUint(n, 10)})
+	}
+	forms := "want \"host:port\" or \":port\""
+	if strings.HasPrefix(key, "listen") {
+		forms = "want \"host:port\", \":port\" or \"unix:/path\""
+	}
+	v.refuse(key, "%q is not an address: %s", address, forms)
+	return all
+}
+
+// canonicalHost is "" for every address of this machine.
+func canonicalHost(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case ip == nil:
+		return strings.ToLower(host)
+	case ip.IsUnspecified():
+		return ""
+	}
+	return ip.String()
+}
+
+func (v *checker) beyondLoopback(key, address, what, flag string, allowed bool) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || allowed || host == "localhost" || net.ParseIP(host).IsLoopback() {
+		return
+	}
+	v.refuse(key, "%q can be reached from other machines, and %s are not authenticated: want a loopback address such as 127.0.0.1, or --insecure-%s",
+		address, what, flag)
+}
+
+// twice refuses addresses that cannot both be listened on. Port 0 is a new one each time.
+func (v *checker) twice(all []bound) {
+	for i, b := range all {
+		for _, a := range all[:i] {
+			same := b.address == a.address || b.port != "" && b.port == a.port && (b.host == a.host || b.host == "" || a.host == "")
+			if same && b.port != "0" {
+				v.refuse(b.key, "%q is taken by %s (%q): want an address of its own", b.address, a.key, a.address)
+				break
+			}
+		}
+	}
+}
+
+func (v *checker) listenerTLS(key string, t *TLS) {
+	if t == nil {
+		return
+	}
+	if t.Cert == "" || t.Key == "" {
+		v.refuse(key, "cert %q, key %q: want both", t.Cert, t.Key)
+		return
+	}
+	if _, err := tlsConfig(t); err != nil {
+		v.refuse(key, "%s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+func (v *checker) nats() {
+	n := v.NATS
+	within(v, "nats.outbox", n.Outbox, 64*KiB, 4*GiB)
+	if n.URL == "" {
+		v.onlyExternal("nats.credentials", n.Credentials)
+		v.onlyExternal("nats.tls.ca", n.TLS.CA)
+		v.onlyExternal("nats.tls.cert", n.TLS.Cert)
+		v.onlyExternal("nats.tls.key", n.TLS.Key)
+		if v.DataDir == "" {
+			v.refuse("data_dir", "empty: want a directory for the embedded NATS server")
+		}
+		return
+	}
+	if _, set := v.origins["nats.listen"]; set {
+		v.refuse("nats.listen", "%q is for the embedded server, and nats.url says to start none: want one of the two", n.Listen)
+	}
+	for part := range strings.SplitSeq(n.URL, ",") {
+		v.natsURL(part)
+	}
+	v.readable("nats.credentials", n.Credentials)
+	v.readable("nats.tls.ca", n.TLS.CA)
+	v.readable("nats.tls.cert", n.TLS.Cert)
+	v.readable("nats.tls.key", n.TLS.Key)
+	if (n.TLS.Cert == "") != (n.TLS.Key == "") {
+		v.refuse("nats.tls", "cert %q, key %q: want both or none", n.TLS.Cert, n.TLS.Key)
+	}
+}
+
+func (v *checker) natsURL(part string) {
+	u, err := url.Parse(part)
+	if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
+		v.refuse("nats.url", "%q is not a URL of a NATS server: want nats://host:port or tls://host:port, several joined by \",\"", maskURL(part))
+		return
+	}
+	if u.User != nil && v.NATS.Credentials != "" {
+		v.refuse("nats.url", "%q holds a user, and nats.credentials is set: want one of the two", maskURL(part))
+	}
+}
+
+func (v *checker) onlyExternal(key, file string) {
+	if file != "" {
+		v.refuse(key, "%q is for an external server, and the embedded one is used: want nats.url as well", file)
+	}
+}
+
+func (v *checker) readable(key, file string) {
+	if file == "" {
+		return
+	}
+	if _, err := os.ReadFile(file); err != nil {
+		v.refuse(key, "%q cannot be read: %s", file, reason(err))
+	}
+}
+
+// maskURL hides passwords and tokens in a list of URLs.
+func maskURL(urls string) string {
+	parts := strings.Split(urls, ",")
+	for i, part := range parts {
+		start := max(0, strings.Index(part, "://")+len("://"))
+		if !strings.Contains(part, "://") {
+			start = 0
+		}
+		end := strings.LastIndexByte(part, '@')
+		if end < start {
+			continue
+		}
+		user, _, named := strings.Cut(part[start:end], ":")
+		if named {
+			user += ":***"
+		} else {
+			user = "***"
+		}
+		parts[i] = part[:start] + user + part[end:]
+	}
+	return strings.Join(parts, ",")
+}

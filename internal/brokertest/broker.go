@@ -1,0 +1,243 @@
+// Package brokertest runs the real broker as a process of its own, for tests of what only the whole
+// can do.
+package brokertest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// Patience is how long a test waits for what must come.
+const Patience = 30 * time.Second
+
+// Ready is the broker's ready line.
+type Ready struct {
+	Ready   bool     `json:"ready"`
+	Node    string   `json:"node"`
+	Listen  []string `json:"listen"`
+	Control string   `json:"control"`
+	Ops     string   `json:"ops"`
+	NATS    string   `json:"nats"`
+}
+
+// Broker is a running broker process.
+type Broker struct {
+	Ready
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	stderr syncBuffer
+	exited chan struct{}
+	code   int
+}
+
+var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("HOLDFAST_BROKER"); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "holdfast-broker")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "broker")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/holdfast-broker/holdfast/cmd/broker").CombinedOutput()
+	if err != nil {
+		return "", errors.New(string(out))
+	}
+	return path, nil
+})
+
+// Binary is the path of the broker: HOLDFAST_BROKER, or one built for these tests.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatalf("building the broker: %v", err)
+	}
+	return path
+}
+
+// Args are flags for free ports and a data directory of the test's own, before further ones.
+func Args(t testing.TB, args ...string) []string {
+	free := []string{
+		"--listen=127.0.0.1:0", "--control-listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
+		"--data-dir=" + filepath.Join(t.TempDir(), "data"),
+	}
+	if !strings.Contains(strings.Join(args, " "), "--nats-url") {
+		free = append(free, "--nats-listen=127.0.0.1:0")
+	}
+	return append(free, args...)
+}
+
+// Start starts a broker on free ports and waits until it is ready. It is stopped with the test.
+func Start(t testing.TB, args ...string) *Broker {
+	t.Helper()
+	b := Launch(t, Args(t, args...)...)
+	b.awaitReady()
+	return b
+}
+
+// Launch starts a broker with just these arguments and does not wait.
+func Launch(t testing.TB, args ...string) *Broker {
+	t.Helper()
+	b := &Broker{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
+	stdout, err := b.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.cmd.Stderr = &b.stderr
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 1)
+	go b.watch(stdout, lines)
+	t.Cleanup(func() { b.cleanup() })
+	b.ready(lines)
+	return b
+}
+
+// watch reads the first line of stdout, drains the rest, and reaps the process.
+func (b *Broker) watch(stdout io.Reader, first chan<- string) {
+	r := bufio.NewReader(stdout)
+	line, _ := r.ReadString('\n')
+	first <- line
+	_, _ = io.Copy(io.Discard, r)
+	_ = b.cmd.Wait()
+	b.code = b.cmd.ProcessState.ExitCode()
+	close(b.exited)
+}
+
+// ready waits for the ready line or the end of the process.
+func (b *Broker) ready(lines <-chan string) {
+	b.t.Helper()
+	select {
+	case line := <-lines:
+		if line == "" {
+			return
+		}
+		if err := json.Unmarshal([]byte(line), &b.Ready); err != nil {
+			b.t.Fatalf("ready line %q: %v", line, err)
+		}
+	case <-time.After(Patience):
+		b.t.Fatalf("no ready line; stderr:\n%s", b.Stderr())
+	}
+}
+
+func (b *Broker) awaitReady() {
+	b.t.Helper()
+	if !b.Ready.Ready {
+		b.t.Fatalf("broker did not start: exit code %d; stderr:\n%s", b.Wait(), b.Stderr())
+	}
+}
+
+func (b *Broker) cleanup() {
+	select {
+	case <-b.exited:
+	default:
+		_ = b.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-b.exited:
+		case <-time.After(Patience):
+			b.t.Errorf("broker did not stop; stderr:\n%s", b.Stderr())
+			_ = b.cmd.Process.Kill()
+		}
+	}
+	if strings.Contains(b.Stderr(), "panic") || strings.Contains(b.Stderr(), "DATA RACE") {
+		b.t.Errorf("broker panicked:\n%s", b.Stderr())
+	}
+}
+
+// Signal sends a signal.
+func (b *Broker) Signal(s syscall.Signal) {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Wait waits for the process to end and answers its exit code.
+func (b *Broker) Wait() int {
+	b.t.Helper()
+	select {
+	case <-b.exited:
+	case <-time.After(2 * Patience):
+		b.t.Fatalf("broker did not end; stderr:\n%s", b.Stderr())
+	}
+	return b.code
+}
+
+// Stop stops the broker in order and fails the test unless its exit code is 0.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	b.Signal(syscall.SIGTERM)
+	if code := b.Wait(); code != 0 {
+		b.t.Fatalf("exit code %d; stderr:\n%s", code, b.Stderr())
+	}
+}
+
+// Stderr is what the broker has logged.
+func (b *Broker) Stderr() string { return b.stderr.String() }
+
+// URL is the address of an endpoint for WebSocket clients.
+func (b *Broker) URL(path string) string { return b.Listen[0] + path }
+
+// Control is a client of the control API.
+func (b *Broker) Control() holdfastv1.ConnectionServiceClient {
+	b.t.Helper()
+	return holdfastv1.NewConnectionServiceClient(b.GRPC())
+}
+
+// GRPC is a connection to the control API.
+func (b *Broker) GRPC() *grpc.ClientConn {
+	b.t.Helper()
+	cc, err := grpc.NewClient(b.Ready.Control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = cc.Close() })
+	return cc
+}
+
+// Config writes a configuration file and answers the flag for it.
+func Config(t testing.TB, yaml string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "holdfast.yaml")
+	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "--config=" + path
+}
+
+// syncBuffer is a buffer that a process writes while a test reads.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

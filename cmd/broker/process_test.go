@@ -209,3 +209,13 @@ endpoints:
 		}
 	}
 }
+
+// natsConfig writes a configuration of a nats-server and answers its path.
+func natsConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -38,7 +38,8 @@ type SendRequest struct {
 	// expires once a fragment was written.
 	ExpireAfter *durationpb.Duration `protobuf:"bytes,4,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
 	// request_id: chosen by the caller, unique per connection; at most 64 bytes. The connection remembers
-	// its last 16; a repeat sends nothing and answers as the first did. Empty: no such protection.
+	// its last 16 that were taken; a repeat sends nothing and answers as the first did. Empty: no such
+	// protection.
 	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1336,7 +1337,7 @@ func (x *ListRequest) GetPageToken() string {
 // ListResponse is one page.
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// connections: by rising ID.
+	// connections: in the order of the listing.
 	Connections []*Connection `protobuf:"bytes,1,rep,name=connections,proto3" json:"connections,omitempty"`
 	// next_page_token: for the next page; empty: this was the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

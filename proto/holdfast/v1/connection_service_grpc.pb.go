@@ -112,7 +112,7 @@ type ConnectionServiceClient interface {
 	Pong(ctx context.Context, in *PongRequest, opts ...grpc.CallOption) (*PongResponse, error)
 	// Get answers with what the broker knows of the connection.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
-	// List answers with the connections that match a filter, by rising ID, in pages. A connection that
+	// List answers with the connections that match a filter, in a stable order, in pages. A connection that
 	// lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
@@ -373,7 +373,7 @@ type ConnectionServiceServer interface {
 	Pong(context.Context, *PongRequest) (*PongResponse, error)
 	// Get answers with what the broker knows of the connection.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
-	// List answers with the connections that match a filter, by rising ID, in pages. A connection that
+	// List answers with the connections that match a filter, in a stable order, in pages. A connection that
 	// lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.

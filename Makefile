@@ -1,0 +1,146 @@
+# `make help` lists the targets. Everything a target needs beyond Go, Python and Node it installs itself, into
+# .venv, node_modules and .cache.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+FUZZTIME ?= 30s
+ARGS ?=
+
+tool := go tool -modfile=tools/go.mod
+python := $(CURDIR)/.venv/bin/python
+buf := tools/node_modules/.bin/buf
+
+# The race detector needs a C compiler; without one the tests run all the same.
+race := $(if $(shell command -v $$(go env CC)),-race)
+
+# Every directory with npm packages of its own, and the mark that says they are installed.
+packages := $(patsubst %/package.json,%,$(wildcard tools/package.json clients/node/package.json examples/*/package.json))
+installed := $(addsuffix /node_modules/.installed,$(packages))
+client := $(wildcard clients/python/pyproject.toml)
+extras := events,dev
+
+# What the tests of every language look for.
+export HOLDFAST_BROKER := $(CURDIR)/bin/broker
+export HOLDFAST_NATS_SERVER := $(CURDIR)/bin/nats-server
+
+.PHONY: help
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .cache/python.installed $(installed) .cache/chromium.path ## Installs what the tests and generators need.
+
+.venv/bin/python:
+	python3 -m venv .venv
+
+# The generators do without the client, which they write a part of.
+.cache/tools.installed: .venv/bin/python tools/requirements.txt
+	$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+	@mkdir -p $(@D) && touch $@
+
+.cache/python.installed: .cache/tools.installed $(client)
+	$(if $(client),$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt \
+		--editable 'clients/python[$(extras)]')
+	@touch $@
+
+# npm ci empties node_modules, so the mark cannot outlive what it stands for.
+%/node_modules/.installed: %/package.json %/package-lock.json
+	npm --prefix $* ci --no-audit --no-fund --loglevel=error
+	@mkdir -p $(@D) && touch $@
+
+# The path of a browser that was seen to start. CHROME_BIN wins over what is found.
+.cache/chromium.path: tools/chromium tools/browser/package-lock.json
+	@mkdir -p $(@D)
+	tools/chromium > $@
+
+.PHONY: build
+build: ## Builds bin/broker and bin/nats-server.
+	go build -o bin/broker ./cmd/broker
+	go build -o bin/nats-server github.com/nats-io/nats-server/v2
+
+.PHONY: run
+run: ## Runs the broker: make run ARGS='--config broker.yaml'.
+	go run ./cmd/broker $(ARGS)
+
+.PHONY: demo
+demo: ## Runs the broker with a demo backend and a chat page.
+	go run ./cmd/broker --demo
+
+.PHONY: test
+test: test-go test-python test-node ## Tests everything: Go, Python, Node and the browser.
+
+.PHONY: test-go
+test-go: build .cache/chromium.path ## Tests the Go code; the browser tests are among these.
+	CHROME_BIN="$${CHROME_BIN:-$$(cat .cache/chromium.path)}" go test $(race) ./...
+
+.PHONY: test-python
+test-python: build .cache/python.installed ## Tests the Python client.
+	$(if $(client),cd clients/python && $(python) -m pytest,@echo 'clients/python: nothing to test')
+
+.PHONY: test-node
+test-node: build $(installed) .cache/python.installed ## Tests the Node client and the Node examples.
+	$(foreach package,$(filter-out tools,$(packages)),\
+		npm --prefix $(package) run --silent build --if-present && npm --prefix $(package) test --silent --if-present &&) true
+
+.PHONY: lint
+lint: lint-go lint-proto lint-python lint-node ## Checks formatting, linters and types in every language.
+
+.PHONY: lint-go
+lint-go: ## Checks the Go code: gofmt, goimports, vet, staticcheck and the rest of .golangci.yml.
+	$(tool) golangci-lint fmt --diff
+	$(tool) golangci-lint run
+
+.PHONY: format
+format: tools/node_modules/.installed ## Formats the Go code and the schema.
+	$(tool) golangci-lint fmt
+	$(buf) format --write
+
+.PHONY: lint-proto
+lint-proto: tools/node_modules/.installed ## Checks the schema.
+	$(buf) lint
+	$(buf) format --diff --exit-code
+
+.PHONY: lint-python
+lint-python: .cache/python.installed ## Checks the Python client: ruff and mypy --strict.
+	$(if $(client),cd clients/python && $(python) -m ruff check && $(python) -m ruff format --check && \
+		$(python) -m mypy --strict src tests)
+
+.PHONY: lint-node
+lint-node: $(installed) ## Checks the Node client's types and style, and that no lock file names a registry.
+	$(foreach package,$(filter-out tools,$(packages)),\
+		npm --prefix $(package) run --silent build --if-present && \
+		npm --prefix $(package) run --silent typecheck --if-present && \
+		npm --prefix $(package) run --silent lint --if-present &&) true
+	@! grep -l '"resolved": "http' $(addsuffix /package-lock.json,$(packages) tools/browser) || \
+		{ echo 'These lock files name a registry: set omit-lockfile-registry-resolved=true in .npmrc.' >&2; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## Runs every fuzz target for FUZZTIME (30s).
+	grep -rnoE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' cmd internal | \
+		while IFS=: read -r file _ name; do \
+			go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+		done
+
+.PHONY: generate
+generate: .cache/tools.installed tools/node_modules/.installed ## Writes the code generated from the schema.
+	tools/generate
+
+.PHONY: checkgenerate
+checkgenerate: .cache/tools.installed tools/node_modules/.installed ## Fails if the generated code is stale.
+	tools/generate --check
+
+.PHONY: bench
+bench: ## Runs the Go benchmarks.
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: check
+check: lint checkgenerate test ## Everything CI runs.
+
+.PHONY: clean
+clean: ## Removes everything that was built or installed here.
+	rm -rf bin .cache .venv clients/node/dist clients/node/build
+	rm -rf $(addsuffix /node_modules,$(packages))

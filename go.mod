@@ -40,4 +40,4 @@ require (
 tool github.com/nats-io/nats-server/v2
 
 // Some npm packages contain Go files.
-ignore ./node_modules
+ignore node_modules

@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/nats-io/nats.go"
+)
+
+// inbound is the connection for what flows towards the broker. It is an ordinary one that nats.go keeps
+// and makes again: nothing is published on it that must not be lost.
+type inbound struct {
+	config   Config
+	subjects Subjects
+	nc       *nats.Conn
+	dialer   *dialer
+	closed   chan struct{} // nats.go has ended
+	replies  Replies       // set before the subscription
+
+	delivered atomic.Uint64
+	acks      atomic.Uint64
+	slow      atomic.Uint64 // times messages were lost because replies came too fast
+	denied    atomic.Uint64
+
+	mu      sync.Mutex
+	refused map[hub.Reason]uint64
+	streams map[string]struct{} // those whose acknowledgements were logged
+}
+
+// InboundStats are totals since the start, and the present.
+type InboundStats struct {
+	Connected    bool
+	Delivered    uint64                // replies that a connection took
+	Refused      map[hub.Reason]uint64 // replies that it did not
+	Acks         uint64                // JetStream acknowledgements dropped
+	SlowConsumer uint64                // times nats.go had to drop replies because they came too fast
+	Denied       uint64                // permission errors of the server
+	Reconnects   uint64
+}
+
+// newInbound connects; the publisher has just shown that there is a server.
+func newInbound(c Config, s Subjects) (*inbound, error) {
+	in := &inbound{
+		config: c, subjects: s, dialer: newDialer(context.Background(), dialTimeout), closed: make(chan struct{}),
+		refused: make(map[hub.Reason]uint64), streams: make(map[string]struct{}),
+	}
+	opts, err := c.options(in.dialer)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(firstWait), nats.ReconnectJitter(firstWait, firstWait),
+		nats.ReconnectBufSize(-1), // a verdict that waits for a server helps nobody
+		nats.IgnoreAuthErrorAbort(),
+		nats.ClosedHandler(func(*nats.Conn) { close(in.closed) }),
+		nats.ErrorHandler(in.asyncError))
+	if in.nc, err = nats.Connect(c.servers(), opts...); err != nil {
+		return nil, fmt.Errorf("nats: cannot connect to %s: %w", c.shown(), err)
+	}
+	return in, nil
+}
+
+// serve subscribes to the replies of a node. When it returns the server knows.
+func (in *inbound) serve(node hub.NodeID, r Replies) error {
+	in.replies = r
+	if _, err := in.nc.Subscribe(in.subjects.Replies(node), in.reply); err != nil {
+		return fmt.Errorf("nats: subscribe to replies: %w", err)
+	}
+	if err := in.nc.FlushTimeout(in.config.ConnectTimeout); err != nil {
+		return fmt.Errorf("nats: subscribe to replies: %w", err)
+	}
+	return nil
+}
+
+// reply is called for one message after the other.
+func (in *inbound) reply(m *nats.Msg) {
+	if stream, ok := ackOf(m); ok {
+		in.acked(stream)
+		return
+	}
+	sent, err := in.deliver(m)
+	if err != nil {
+		in.mu.Lock()
+		in.refused[reasonOf(err)]++
+		in.mu.Unlock()
+	} else {
+		in.delivered.Add(1)
+	}
+	if m.Reply == "" {
+		return
+	}
+	if err := m.Respond(appendVerdict(nil, verdictOf(sent, err))); err != nil {
+		in.config.Logger.Debug("nats: verdict of a reply not sent", "error", err)
+	}
+}
+
+func (in *inbound) deliver(m *nats.Msg) (hub.Sent, error) {
+	target, ok := in.subjects.ParseReply(m.Subject)
+	if !ok {
+		return hub.Sent{}, hub.Invalid(hub.InvalidConnectionID, "subject", m.Subject,
+			"<namespace>.reply.<node>.<id>.t or .b behind the prefix")
+	}
+	message, err := replyMessage(target, m)
+	if err != nil {
+		return hub.Sent{}, err
+	}
+	return in.replies.Reply(target.ID, target.Namespace, message)
+}
+
+func (in *inbound) acked(stream string) {
+	in.acks.Add(1)
+	in.mu.Lock()
+	_, known := in.streams[stream]
+	const enough = 1000 // somebody makes up names
+	if !known && len(in.streams) < enough {
+		in.streams[stream] = struct{}{}
+	}
+	in.mu.Unlock()
+	if !known {
+		in.config.Logger.Warn("nats: a JetStream stream over message events acknowledges each of them to the reply subject; "+
+			"the acknowledgements are dropped; set no_ack on the stream", "stream", stream)
+	}
+}
+
+func (in *inbound) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
+	var n uint64
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		n = in.slow.Add(1)
+	case errors.Is(err, nats.ErrPermissionViolation):
+		n = in.denied.Add(1)
+	default:
+		in.config.Logger.Debug("nats: connection for replies", "error", err)
+		return
+	}
+	if n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
+		in.config.Logger.Error("nats: connection for replies", "error", err, "times", n)
+	}
+}
+
+func (in *inbound) stats() InboundStats {
+	in.mu.Lock()
+	refused := make(map[hub.Reason]uint64, len(in.refused))
+	for r, n := range in.refused {
+		refused[r] = n
+	}
+	in.mu.Unlock()
+	return InboundStats{
+		Connected: in.nc.IsConnected(), Delivered: in.delivered.Load(), Refused: refused, Acks: in.acks.Load(),
+		SlowConsumer: in.slow.Load(), Denied: in.denied.Load(), Reconnects: in.nc.Stats().Reconnects,
+	}
+}
+
+// close ends the connection within about a second, also when its server hangs.
+func (in *inbound) close() {
+	hung := time.AfterFunc(time.Second, in.dialer.cut)
+	defer hung.Stop()
+	in.nc.Close()
+	<-in.closed
+}

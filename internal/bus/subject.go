@@ -1,0 +1,115 @@
+package bus
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+)
+
+// Default prefixes of all subjects. Events live alone under theirs, so that a subscriber or a stream on
+// all events sees nothing that flows towards the broker.
+const (
+	DefaultEventPrefix   = "holdfast"
+	DefaultInboundPrefix = "holdfast-in"
+)
+
+// nodeIDLen is the length of the node ID that a connection ID begins with.
+const nodeIDLen = 10
+
+// Subjects builds and reads the subjects of the NATS contract.
+type Subjects struct{ events, inbound string }
+
+// NewSubjects checks the two prefixes: tokens without wildcards or white space, not beginning with "$"
+// or "_" (NATS keeps those for itself, we keep _HOLDFAST), and neither one inside the other.
+func NewSubjects(events, inbound string) (Subjects, error) {
+	for _, prefix := range []string{events, inbound} {
+		if err := checkPrefix(prefix); err != nil {
+			return Subjects{}, err
+		}
+	}
+	if strings.HasPrefix(events+".", inbound+".") || strings.HasPrefix(inbound+".", events+".") {
+		return Subjects{}, fmt.Errorf("subject prefixes %q and %q: neither may contain the other", events, inbound)
+	}
+	return Subjects{events: events, inbound: inbound}, nil
+}
+
+func checkPrefix(prefix string) error {
+	for token := range strings.SplitSeq(prefix, ".") {
+		if token == "" || strings.ContainsFunc(token, notInToken) {
+			return fmt.Errorf("subject prefix %q: want tokens of printable ASCII without '*' and '>', joined by '.'", prefix)
+		}
+	}
+	if prefix[0] == '$' || prefix[0] == '_' {
+		return fmt.Errorf("subject prefix %q: subjects that begin with '$' or '_' are reserved", prefix)
+	}
+	return nil
+}
+
+func notInToken(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '>' }
+
+// AppendEvent appends `<events>.<namespace>.<kind>.<id>`.
+func (s Subjects) AppendEvent(dst []byte, namespace string, k hub.Kind, id []byte) []byte {
+	dst = append(dst, s.events...)
+	dst = append(dst, '.')
+	dst = append(dst, namespace...)
+	dst = append(dst, '.')
+	dst = append(dst, k.String()...)
+	dst = append(dst, '.')
+	return append(dst, id...)
+}
+
+// AppendReply appends `<inbound>.<namespace>.reply.<node>.<id>.<t|b>`, the subject that answers a
+// message of that opcode. The node is the first part of the ID.
+func (s Subjects) AppendReply(dst []byte, namespace string, id []byte, op hub.Opcode) []byte {
+	dst = append(dst, s.inbound...)
+	dst = append(dst, '.')
+	dst = append(dst, namespace...)
+	dst = append(dst, ".reply."...)
+	dst = append(dst, id[:min(nodeIDLen, len(id))]...)
+	dst = append(dst, '.')
+	dst = append(dst, id...)
+	if op == hub.Text {
+		return append(dst, ".t"...)
+	}
+	return append(dst, ".b"...)
+}
+
+// Replies is what a node subscribes to, for the replies to all its connections.
+func (s Subjects) Replies(node hub.NodeID) string {
+	return s.inbound + ".*.reply." + string(node) + ".>"
+}
+
+// ReplyTarget is what a reply subject names.
+type ReplyTarget struct {
+	Namespace, Node, ID string
+	Opcode              hub.Opcode
+}
+
+// ParseReply reads a subject that AppendReply made. It does not check that the ID is one.
+func (s Subjects) ParseReply(subject string) (t ReplyTarget, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.inbound+".")
+	if !ok {
+		return t, false
+	}
+	var word, op string
+	if t.Namespace, rest, ok = strings.Cut(rest, "."); !ok {
+		return t, false
+	}
+	if word, rest, ok = strings.Cut(rest, "."); !ok || word != "reply" {
+		return t, false
+	}
+	if t.Node, rest, ok = strings.Cut(rest, "."); !ok {
+		return t, false
+	}
+	if t.ID, op, ok = strings.Cut(rest, "."); !ok {
+		return t, false
+	}
+	switch op {
+	case "t":
+		t.Opcode = hub.Text
+	case "b":
+		t.Opcode = hub.Binary
+	}
+	return t, t.Opcode != 0
+}

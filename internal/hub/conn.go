@@ -126,13 +126,16 @@ func (c *Conn) Closed(end End) {
 	stopTimer(c.expiry)
 	closers := c.closers
 	c.closers = nil
+	// Forgotten first: who has seen the close event does not find the connection any more, and who
+	// still finds it, after beginning to watch, will see the event.
+	c.hub.forget(c, closed)
 	c.publishLocked(Event{Kind: KindClose, Seq: c.seq, Closed: closed})
 	c.mu.Unlock()
 	c.stopResume()
 	for _, f := range closers {
 		f(closed)
 	}
-	c.hub.forget(c, closed)
+	c.hub.live.Done()
 }
 
 func (c *Conn) trafficLocked(s SocketState) Traffic {

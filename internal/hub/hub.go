@@ -151,5 +151,4 @@ func (h *Hub) forget(c *Conn, closed *Closed) {
 		h.faults[f]++
 	}
 	h.endedMu.Unlock()
-	h.live.Done()
 }

@@ -1,12 +1,15 @@
 package hub
 
+import "slices"
+
 // rememberedRequests is how many request IDs a connection remembers.
 const rememberedRequests = 16
 
 // requests are the last sends of a connection that had a request ID, guarded by Conn.mu.
 type requests struct {
-	ring [rememberedRequests]*request
-	next int
+	trying []*request // the socket has not answered yet; a refused one must not push out what was taken
+	ring   [rememberedRequests]*request
+	next   int
 }
 
 // request is one send with a request ID.
@@ -28,19 +31,23 @@ func (r *requests) find(id string) *request {
 			return q
 		}
 	}
+	for _, q := range r.trying {
+		if q.id == id {
+			return q
+		}
+	}
 	return nil
 }
 
-func (r *requests) add(q *request) {
-	r.ring[r.next] = q
-	r.next = (r.next + 1) % rememberedRequests
-}
+func (r *requests) try(q *request) { r.trying = append(r.trying, q) }
 
-func (r *requests) remove(q *request) {
-	for i := range r.ring {
-		if r.ring[i] == q {
-			r.ring[i] = nil
-		}
+// tried remembers a request that was taken and forgets one that was refused.
+func (r *requests) tried(q *request, taken bool) {
+	i := slices.Index(r.trying, q)
+	r.trying = slices.Delete(r.trying, i, i+1)
+	if taken {
+		r.ring[r.next] = q
+		r.next = (r.next + 1) % rememberedRequests
 	}
 }
 
@@ -55,16 +62,14 @@ func (c *Conn) sendOnce(m *Message, id string, done Done) (Sent, error) {
 		return c.repeat(q, m.Confirmation, done)
 	}
 	q := &request{id: id, answered: make(chan struct{})}
-	c.requests.add(q)
+	c.requests.try(q)
 	c.mu.Unlock()
 
 	// Not under the lock: the socket may write, and call back, before it returns.
 	q.sent, q.err = c.socket.Send(m, func(o Outcome) { c.settle(q, o, done) })
-	if q.err != nil { // nothing was taken, so a retry must try again
-		c.mu.Lock()
-		c.requests.remove(q)
-		c.mu.Unlock()
-	}
+	c.mu.Lock()
+	c.requests.tried(q, q.err == nil) // what was not taken must be tried again
+	c.mu.Unlock()
 	close(q.answered)
 	if q.err == nil && m.Confirmation == Queued {
 		c.settle(q, Outcome{}, nil)

@@ -1,0 +1,145 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// Domain is the `domain` of the google.rpc.ErrorInfo that every refusal carries.
+const Domain = "holdfast"
+
+// idLen and nodeLen are the lengths of a connection ID and of the node ID that it begins with.
+const (
+	idLen   = 27
+	nodeLen = 10
+)
+
+// class is what the outside is told of a refusal: the gRPC code, and the fact.
+type class struct {
+	code   codes.Code
+	reason holdfastv1.ErrorReason
+}
+
+// classes is the one place where a reason of the core gets its status code.
+var classes = map[hub.Reason]class{
+	hub.ConnectionNotFound:    {codes.NotFound, holdfastv1.ErrorReason_CONNECTION_NOT_FOUND},
+	hub.ConnectionGone:        {codes.NotFound, holdfastv1.ErrorReason_CONNECTION_GONE},
+	hub.ConnectionClosing:     {codes.FailedPrecondition, holdfastv1.ErrorReason_CONNECTION_CLOSING},
+	hub.ConnectionPaused:      {codes.FailedPrecondition, holdfastv1.ErrorReason_CONNECTION_PAUSED},
+	hub.MessageExpired:        {codes.FailedPrecondition, holdfastv1.ErrorReason_MESSAGE_EXPIRED},
+	hub.SendQueueFull:         {codes.ResourceExhausted, holdfastv1.ErrorReason_SEND_QUEUE_FULL},
+	hub.RateLimited:           {codes.ResourceExhausted, holdfastv1.ErrorReason_RATE_LIMITED},
+	hub.WatchLagged:           {codes.ResourceExhausted, holdfastv1.ErrorReason_WATCH_LAGGED},
+	hub.InvalidConnectionID:   {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_CONNECTION_ID},
+	hub.InvalidCloseCode:      {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_CLOSE_CODE},
+	hub.ReasonTooLong:         {codes.InvalidArgument, holdfastv1.ErrorReason_REASON_TOO_LONG},
+	hub.ControlPayloadTooLong: {codes.InvalidArgument, holdfastv1.ErrorReason_CONTROL_PAYLOAD_TOO_LONG},
+	hub.MessageTooLarge:       {codes.InvalidArgument, holdfastv1.ErrorReason_MESSAGE_TOO_LARGE},
+	hub.InvalidGroup:          {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_GROUP},
+	hub.InvalidNamespace:      {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_NAMESPACE},
+	hub.InvalidPageToken:      {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_PAGE_TOKEN},
+	hub.InvalidFragment:       {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_FRAGMENT},
+	hub.InvalidMessage:        {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_MESSAGE},
+	hub.InvalidConfirmation:   {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_CONFIRMATION},
+	hub.InvalidDuration:       {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_DURATION},
+	hub.InvalidRequestID:      {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_REQUEST_ID},
+	hub.InvalidAttributes:     {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_ATTRIBUTES},
+	hub.InvalidUser:           {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_USER},
+	hub.InvalidFilter:         {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_FILTER},
+	hub.InvalidExpireTime:     {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_EXPIRE_TIME},
+	hub.InvalidBatch:          {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_BATCH},
+	hub.SkippedAfterFailure:   {codes.Aborted, holdfastv1.ErrorReason_SKIPPED_AFTER_FAILURE},
+	hub.NodeUnreachable:       {codes.Unavailable, holdfastv1.ErrorReason_NODE_UNREACHABLE},
+	hub.BusUnavailable:        {codes.Unavailable, holdfastv1.ErrorReason_BUS_UNAVAILABLE},
+	hub.NotConfirmed:          {codes.DeadlineExceeded, holdfastv1.ErrorReason_NOT_CONFIRMED},
+	hub.NodeStopping:          {codes.Unavailable, holdfastv1.ErrorReason_NODE_STOPPING},
+	hub.InternalError:         {codes.Internal, holdfastv1.ErrorReason_INTERNAL_ERROR},
+}
+
+var (
+	errDeadline = &hub.Error{Reason: hub.NotConfirmed, Text: "the deadline of the call passed before the confirmation came"}
+	errInternal = &hub.Error{Reason: hub.InternalError, Text: "internal error: see the broker's log"}
+)
+
+// refusalOf finds the refusal in an error. What is none is a defect of the broker, and its text is
+// nobody else's business.
+func refusalOf(err error) *hub.Error {
+	if refusal, ok := errors.AsType[*hub.Error](err); ok {
+		return refusal
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errDeadline
+	}
+	return errInternal
+}
+
+// isDefect reports whether an error is neither a refusal, nor a status, nor the end of the call.
+func isDefect(err error) bool {
+	if _, ok := status.FromError(err); ok { // also nil
+		return false
+	}
+	return refusalOf(err) == errInternal && !errors.Is(err, errInternal) && !errors.Is(err, context.Canceled)
+}
+
+// statusOf turns what a method answered into what its caller is told. An error that has a status, of
+// gRPC itself or of the node a call was forwarded to, stays as it is. id names the connection that the
+// call was about; empty when it was about none.
+func (s *service) statusOf(err error, id string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) { // nobody is left to read a reason
+		return status.FromContextError(err).Err()
+	}
+	refusal := refusalOf(err)
+	cl := classes[refusal.Reason]
+	st := status.New(cl.code, refusal.Text)
+	detailed, err := st.WithDetails(&errdetails.ErrorInfo{
+		Domain: Domain, Reason: cl.reason.String(), Metadata: s.metadata(refusal, id),
+	})
+	if err != nil { // unreachable while metadata is UTF-8; the code is worth more than the detail
+		return st.Err()
+	}
+	return detailed.Err()
+}
+
+// metadata names what a program needs to act on a refusal, see error_reason.proto.
+func (s *service) metadata(refusal *hub.Error, id string) map[string]string {
+	md := make(map[string]string)
+	if refusal.Field != "" {
+		md["field"], md["value"], md["allowed"] = refusal.Field, refusal.Value, refusal.Allowed
+	}
+	if refusal.Reason == hub.InvalidConnectionID || len(id) != idLen {
+		return utf8Only(md) // what was sent as an ID is no ID
+	}
+	md["connection_id"] = id
+	switch refusal.Reason {
+	case hub.ConnectionGone, hub.NodeUnreachable:
+		md["node"] = id[:nodeLen]
+	case hub.SendQueueFull:
+		if c, err := s.hub.Lookup(id); err == nil {
+			md["buffered_amount"] = strconv.FormatUint(c.Info().Buffered, 10)
+		}
+	}
+	return utf8Only(md)
+}
+
+// utf8Only repairs values that were cut inside a code point: protobuf would refuse the whole detail.
+func utf8Only(md map[string]string) map[string]string {
+	for k, v := range md {
+		md[k] = strings.ToValidUTF8(v, "")
+	}
+	return md
+}

@@ -1,0 +1,137 @@
+// Package rpc serves the control API: it validates a call, asks the hub or the router, and answers.
+// proto/holdfast/v1 says what each call promises.
+//
+// Requests that protobuf itself refuses, above all text that is not UTF-8, end with INTERNAL before a
+// method or an interceptor sees them, so they carry no ErrorInfo and are not counted; the same goes for
+// a request of more than MaxRequest bytes (RESOURCE_EXHAUSTED). In a SendStream they end the stream.
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// MaxRequest is how many bytes a request may have.
+const MaxRequest = 8 << 20
+
+// Times of HTTP/2 pings. Backends keep one connection for days, often idle, through middleboxes that
+// forget quiet connections, so they may ping often, also without a call under way; and we ping, so that
+// a stream whose backend died without a word is found and its unfinished messages given up.
+const (
+	minClientPing     = 5 * time.Second
+	serverPing        = time.Minute
+	serverPingTimeout = 20 * time.Second
+)
+
+// Config of a Server.
+type Config struct {
+	// Logger takes defects; nil means slog.Default.
+	Logger *slog.Logger
+	// Router reaches the other nodes; nil means Alone.
+	Router Router
+}
+
+// Server is the gRPC server of one node.
+type Server struct {
+	// static after New
+	grpc     *grpc.Server
+	health   *health.Server
+	service  *service
+	router   Router
+	logger   *slog.Logger
+	recovery *recovery
+	calls    calls
+
+	stopOnce sync.Once
+	stop     chan struct{} // closed when Stop begins
+}
+
+// New makes a server of ConnectionService, health and reflection that acts on h. It is healthy from
+// the start.
+func New(h *hub.Hub, c Config) *Server {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Router == nil {
+		c.Router = Alone{}
+	}
+	s := &Server{router: c.Router, logger: c.Logger, stop: make(chan struct{})}
+	s.recovery = &recovery{logger: c.Logger}
+	s.service = newService(h, s.stop, s.recovery)
+	s.health = health.NewServer()
+	s.grpc = grpc.NewServer(s.options()...)
+	holdfastv1.RegisterConnectionServiceServer(s.grpc, s.service)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc) // v1 and v1alpha
+	s.calls = newCalls(s.grpc.GetServiceInfo())
+	s.SetServing(true)
+	return s
+}
+
+func (s *Server) options() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(MaxRequest), // the send limit stays gRPC's, 2 GiB: we bound what we answer
+		grpc.ChainUnaryInterceptor(s.observeUnary, s.routeUnary),
+		grpc.ChainStreamInterceptor(s.observeStream),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: minClientPing, PermitWithoutStream: true,
+		}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
+		// Without it Stop could return while methods still call the hub.
+		grpc.WaitForHandlers(true),
+	}
+}
+
+// SetServing sets what the health service answers, for the server ("") and for ConnectionService.
+func (s *Server) SetServing(serving bool) {
+	st := healthv1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		st = healthv1.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", st)
+	s.health.SetServingStatus(holdfastv1.ConnectionService_ServiceDesc.ServiceName, st)
+}
+
+// Serve accepts calls until Stop; then it returns nil. It closes the listener.
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+
+// Stop refuses new calls with NODE_STOPPING, ends streams and whatever waits for a client connection,
+// lets the rest finish, and returns when every call has ended. When ctx ends first, for example because
+// a client does not read its stream, the calls are cut.
+func (s *Server) Stop(ctx context.Context) {
+	s.SetServing(false)
+	s.stopOnce.Do(func() { close(s.stop) })
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+	s.service.background.Wait()
+}
+
+func (s *Server) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}

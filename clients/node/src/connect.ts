@@ -1,0 +1,49 @@
+import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
+import { Client } from "./client.js";
+import { ControlChannel } from "./control.js";
+import { errorOf } from "./error-of.js";
+import { type ConnectOptions, DEFAULT_EVENT_PREFIX, DEFAULT_TIMEOUT_MS } from "./options.js";
+import { within } from "./wait.js";
+
+/**
+ * Connects to a broker: to its control API and, when `nats` is given, to NATS. It returns when both answer, so
+ * that a wrong address shows here and not later.
+ *
+ * @example
+ * const client = await connect({ control: "127.0.0.1:7400", nats: "nats://127.0.0.1:4222" });
+ *
+ * @throws {@link Unavailable} when one of them is not reached within `connectTimeoutMs`; {@link Cancelled}
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const control = new ControlChannel(options);
+  const { connectTimeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+  const nats = options.nats === undefined ? undefined : openNats(options, connectTimeoutMs);
+  try {
+    await Promise.all([control.ready(connectTimeoutMs, signal), nats]);
+  } catch (error) {
+    control.close();
+    void nats?.then((connection) => connection.close()).catch(() => {});
+    throw error;
+  }
+  return new Client(control, await nats, options.eventPrefix ?? DEFAULT_EVENT_PREFIX);
+}
+
+async function openNats(options: ConnectOptions, timeoutMs: number): Promise<NatsConnection> {
+  const given = typeof options.nats === "object" && !Array.isArray(options.nats) ? options.nats : undefined;
+  const connecting = connectNats({
+    // A lost connection is made again for as long as it takes.
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    // Traces of where a request began cost more than the request.
+    noAsyncTraces: true,
+    ...(timeoutMs > 0 && { timeout: timeoutMs }),
+    ...(given ?? { servers: options.nats as string | string[] }),
+  });
+  try {
+    return await within(connecting, { signal: options.signal }, "connecting to NATS");
+  } catch (cause) {
+    void connecting.then((connection) => connection.close()).catch(() => {});
+    if (options.signal?.aborted) throw cause;
+    throw errorOf("no connection to NATS", { code: "UNAVAILABLE", cause });
+  }
+}

@@ -1,0 +1,94 @@
+import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import { errorOf } from "./error-of.js";
+import type { EventSink, EventSource } from "./event-stream.js";
+import { EVENT_KINDS, type EventKind } from "./events.js";
+import type { ConnectionHandle } from "./handle.js";
+import { type DecodeContext, decodeEvent, parseSubject, seqOf } from "./nats-decode.js";
+import { replyTo } from "./nats-reply.js";
+import { Repeats } from "./repeats.js";
+import { within } from "./wait.js";
+
+/** What to subscribe to. */
+export interface NatsSelection {
+  readonly prefix: string;
+  readonly namespace: string;
+  readonly kinds: readonly EventKind[];
+  readonly queue: string | undefined;
+}
+
+/** The subjects of a selection: one wildcard where every kind is wanted, so that it is one subscription. */
+export function subjectsOf({ prefix, namespace, kinds }: NatsSelection): string[] {
+  const all = EVENT_KINDS.every((kind) => kinds.includes(kind));
+  return (all ? ["*"] : [...new Set(kinds)]).map((kind) => `${prefix}.${namespace}.${kind}.*`);
+}
+
+/** Events from NATS. All subscriptions share one NATS connection, which keeps the order between them. */
+export class NatsSource implements EventSource {
+  readonly ready: Promise<void>;
+  readonly #subscriptions: Subscription[];
+  readonly #repeats = new Repeats();
+  readonly #sink: EventSink;
+  readonly #context: DecodeContext;
+  readonly #timeoutMs: number;
+
+  constructor(
+    nats: NatsConnection,
+    selection: NatsSelection,
+    connection: (id: string) => ConnectionHandle,
+    timeoutMs: number,
+    sink: EventSink,
+  ) {
+    this.#sink = sink;
+    this.#timeoutMs = timeoutMs;
+    this.#context = {
+      connection,
+      reply: (message, data, options) => replyTo(nats, message, data, options ?? {}, timeoutMs),
+    };
+    const callback = (error: Error | null, message: Msg) => this.#received(error, message);
+    const options = { callback, ...(selection.queue !== undefined && { queue: selection.queue }) };
+    try {
+      this.#subscriptions = subjectsOf(selection).map((subject) => nats.subscribe(subject, options));
+    } catch (cause) {
+      const code = nats.isClosed() ? "UNAVAILABLE" : "INVALID_ARGUMENT";
+      throw errorOf("cannot subscribe to events", { code, cause });
+    }
+    this.ready = within(nats.flush(), { timeoutMs }, "subscribing to events").catch((cause: Error) => {
+      throw errorOf("cannot subscribe to events", { code: "UNAVAILABLE", cause });
+    });
+    for (const subscription of this.#subscriptions) void this.#watch(subscription);
+  }
+
+  async stop(): Promise<void> {
+    const open = this.#subscriptions.filter((subscription) => !subscription.isClosed());
+    const drained = Promise.all(open.map((subscription) => subscription.drain()));
+    // While NATS is away nothing can be drained; after the limit the subscription just ends.
+    await within(drained, { timeoutMs: this.#timeoutMs }, "draining").catch(() => {});
+    for (const subscription of open) if (!subscription.isClosed()) subscription.unsubscribe();
+  }
+
+  /** Ends the stream when NATS ends the subscription: then no event can come any more. */
+  async #watch(subscription: Subscription): Promise<void> {
+    const error = await subscription.closed;
+    if (error instanceof Error) this.#failed(error);
+    else this.#sink.end();
+  }
+
+  #failed(cause: Error): void {
+    this.#sink.fail(errorOf("the subscription to events has ended", { code: "UNAVAILABLE", cause }));
+  }
+
+  #received(error: Error | null, message: Msg): void {
+    if (error !== null) {
+      this.#failed(error);
+      return;
+    }
+    const subject = parseSubject(message.subject);
+    if (subject === undefined || this.#repeats.isRepeat(subject.id, subject.kind, seqOf(message))) return;
+    try {
+      this.#sink.push(decodeEvent(message, subject, this.#context), message.data.length);
+    } catch (cause) {
+      const what = `an event on ${message.subject} that this client cannot read`;
+      this.#sink.fail(errorOf(what, { code: "INTERNAL", cause }));
+    }
+  }
+}

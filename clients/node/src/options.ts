@@ -1,0 +1,92 @@
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
+
+/** What every call takes. */
+export interface CallOptions {
+  /**
+   * Milliseconds until the call is given up with {@link DeadlineExceeded} or {@link NotConfirmed}. The broker
+   * sees the same deadline. Absent: the client's `timeoutMs`. 0: no limit.
+   */
+  readonly timeoutMs?: number;
+  /** Gives the call up with {@link Cancelled} when it is aborted. Absent: the call cannot be aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What a sender wants to know before a call returns. QUEUED: the message is in the connection's send queue.
+ * WRITTEN: the kernel has taken its last byte. RECEIVED: the peer's WebSocket answered a ping sent behind it;
+ * that does not prove that code of the page ran.
+ */
+export type Confirmation = "QUEUED" | "WRITTEN" | "RECEIVED";
+
+/** How one message is sent. */
+export interface MessageOptions {
+  /** When the send counts as done. Absent: QUEUED. */
+  readonly confirmation?: Confirmation;
+  /**
+   * Milliseconds after which the message is not written any more when it still waits in the queue; the send
+   * then fails with {@link MessageExpired}. Above 0, at most 24 h. Absent: it never expires.
+   */
+  readonly expireAfterMs?: number;
+  /** Whether to compress, where the connection agreed on it. Absent: as the endpoint decides. */
+  readonly compress?: boolean;
+}
+
+/** Options of {@link ConnectionHandle.send}. */
+export interface SendOptions extends CallOptions, MessageOptions {
+  /**
+   * Makes a repeat harmless: the connection remembers its last 16, and answers a repeat as the first time
+   * without sending anything. At most 64 bytes, unique per connection. Absent: no such protection.
+   */
+  readonly requestId?: string;
+}
+
+/** TLS towards the control API. Certificates and keys are PEM. */
+export interface TlsOptions {
+  /** Authorities to trust. Absent: those of the system. */
+  readonly ca?: string | Uint8Array;
+  /** The client's certificate chain; needs `key`. Absent: none is presented. */
+  readonly cert?: string | Uint8Array;
+  /** The client's private key; needs `cert`. */
+  readonly key?: string | Uint8Array;
+  /** The name the broker's certificate must carry. Absent: the host of `control`. */
+  readonly serverName?: string;
+}
+
+/** Options of {@link connect}. */
+export interface ConnectOptions {
+  /** The broker's gRPC address: "host:port" or "unix:/path". Default "127.0.0.1:7400". */
+  readonly control?: string;
+  /** TLS towards the control API. `true`: with the system's authorities. Absent or false: plain text. */
+  readonly tls?: boolean | TlsOptions;
+  /** Sent with every call, for example `{ authorization: "Bearer …" }`. Default: nothing. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * Where events come from: a NATS URL, several, or the options of `@nats-io/transport-node`. Absent: NATS is
+   * not used, and {@link Client.events} fails; {@link Client.watch} works without it.
+   */
+  readonly nats?: string | string[] | NodeConnectionOptions;
+  /** First token of the subjects that the broker publishes to. Default "holdfast". */
+  readonly eventPrefix?: string;
+  /** `timeoutMs` of calls that name none, in milliseconds. Default 5000. 0: no limit. */
+  readonly timeoutMs?: number;
+  /** Milliseconds that `connect` waits for the broker and for NATS. Default 5000. 0: no limit. */
+  readonly connectTimeoutMs?: number;
+  /**
+   * Milliseconds between HTTP/2 pings, so that a broker that vanished is noticed: calls then fail with
+   * {@link Unavailable} once a ping is unanswered for 10 s. Default 20000. 0: no pings.
+   */
+  readonly keepaliveMs?: number;
+  /** Gives the connecting up with {@link Cancelled}. Absent: it cannot be aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/** Milliseconds a call may take when neither it nor the client says otherwise. */
+export const DEFAULT_TIMEOUT_MS = 5_000;
+/** Where a broker with default settings listens for gRPC. */
+export const DEFAULT_CONTROL = "127.0.0.1:7400";
+/** First token of the subjects of a broker with default settings. */
+export const DEFAULT_EVENT_PREFIX = "holdfast";
+/** Milliseconds between HTTP/2 pings. */
+export const DEFAULT_KEEPALIVE_MS = 20_000;
+/** Milliseconds an HTTP/2 ping may stay unanswered. */
+export const KEEPALIVE_TIMEOUT_MS = 10_000;

@@ -1,0 +1,119 @@
+"""Holdfast: send to, close, pause and listen to WebSocket connections that a broker holds.
+
+async with Client.connect("127.0.0.1:7400", nats="nats://127.0.0.1:4222") as client:
+    async with client.events() as events:
+        async for event in events:
+            match event:
+                case MessageEvent(data=data):
+                    await event.reply(data)
+"""
+
+from __future__ import annotations
+
+from ._client import Client
+from ._connecting import Connecting
+from ._connection import Connection
+from ._events import (
+    AnyEvent,
+    Cause,
+    CloseEvent,
+    Event,
+    Fault,
+    MessageEvent,
+    OpenEvent,
+    PingEvent,
+    PongEvent,
+    WritableEvent,
+)
+from ._fragments import MessageWriter
+from ._interest import EventStats
+from ._lifecycle import CloseResult
+from ._listing import Listing
+from ._many import SendManyResult
+from ._message import Confirmation, Data, SendResult
+from ._outcome import Outcome
+from ._sender import Sender
+from ._snapshot import (
+    ClientCertificate,
+    ConnectionSnapshot,
+    Handshake,
+    State,
+    Tls,
+    Traffic,
+)
+from ._subscription import Subscription
+from ._watch import Watch
+from .errors import (
+    Code,
+    ConnectionClosing,
+    ConnectionNotFound,
+    ConnectionPaused,
+    DeadlineExceeded,
+    HoldfastError,
+    InternalError,
+    InvalidArgument,
+    MessageExpired,
+    NotConfirmed,
+    PartialAnswer,
+    PermissionDenied,
+    QueueFull,
+    RateLimited,
+    Reason,
+    SendFailures,
+    SkippedAfterFailure,
+    SlowConsumer,
+    Unavailable,
+)
+
+__all__ = [
+    "AnyEvent",
+    "Cause",
+    "Client",
+    "ClientCertificate",
+    "CloseEvent",
+    "CloseResult",
+    "Code",
+    "Confirmation",
+    "Connecting",
+    "Connection",
+    "ConnectionClosing",
+    "ConnectionNotFound",
+    "ConnectionPaused",
+    "ConnectionSnapshot",
+    "Data",
+    "DeadlineExceeded",
+    "Event",
+    "EventStats",
+    "Fault",
+    "Handshake",
+    "HoldfastError",
+    "InternalError",
+    "InvalidArgument",
+    "Listing",
+    "MessageEvent",
+    "MessageExpired",
+    "MessageWriter",
+    "NotConfirmed",
+    "OpenEvent",
+    "Outcome",
+    "PartialAnswer",
+    "PermissionDenied",
+    "PingEvent",
+    "PongEvent",
+    "QueueFull",
+    "RateLimited",
+    "Reason",
+    "SendFailures",
+    "SendManyResult",
+    "SendResult",
+    "Sender",
+    "SkippedAfterFailure",
+    "SlowConsumer",
+    "State",
+    "Subscription",
+    "Tls",
+    "Traffic",
+    "Unavailable",
+    "Watch",
+    "WritableEvent",
+]

@@ -1,0 +1,144 @@
+"""Where a client's events come from: NATS, or the broker's Watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, overload
+
+from ._core import Core
+from ._events import KINDS, AnyEvent, Event
+from ._interest import Interest
+from ._subscription import Subscription
+from ._watch import Watch, to_watch_request
+
+E = TypeVar("E", bound=Event)
+
+ALL_KINDS: Sequence[type[Event]] = tuple(KINDS.values())
+
+MAX_PENDING = 65_536
+"""Events of a subscription that may wait."""
+
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+"""Payload bytes of them."""
+
+REMEMBERED = 65_536
+"""Connections whose last event is remembered, to leave out repeats: about 10 MB."""
+
+
+class Feeds(Core):
+    """The event streams of a client."""
+
+    @overload
+    def events(
+        self,
+        *,
+        namespace: str = ...,
+        queue: str = ...,
+        max_pending: int = ...,
+        max_pending_bytes: int = ...,
+        remember: int = ...,
+    ) -> Subscription[AnyEvent]: ...
+    @overload
+    def events(
+        self,
+        *,
+        kinds: Iterable[type[E]],
+        namespace: str = ...,
+        queue: str = ...,
+        max_pending: int = ...,
+        max_pending_bytes: int = ...,
+        remember: int = ...,
+    ) -> Subscription[E]: ...
+    def events(
+        self,
+        *,
+        kinds: Iterable[type[Event]] = ALL_KINDS,
+        namespace: str = "default",
+        queue: str = "",
+        max_pending: int = MAX_PENDING,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
+        remember: int = REMEMBERED,
+    ) -> Subscription[E] | Subscription[AnyEvent]:
+        """Events over NATS.
+
+            async with client.events() as events:
+                async for event in events:
+                    match event:
+                        case MessageEvent(data=data): ...
+
+        Args:
+            kinds: event classes, for example [MessageEvent, CloseEvent]. Default: all.
+            namespace: of this one; "*": of all.
+            queue: name of a queue group: its members share the events, so that the events of one
+                connection spread over them. "": every subscription gets all events.
+            max_pending: events that may wait for this program before some are dropped, which is
+                raised as SlowConsumer where they are missing. Default 65,536.
+            max_pending_bytes: payload bytes of them. Default 64 MiB.
+            remember: connections whose last event is remembered to leave out repeats. Default
+                65,536.
+
+        Raises:
+            RuntimeError: the client was made without `nats`.
+            ValueError: `kinds` is empty or holds something that is no event class.
+        """
+        if self._bus is None:
+            raise RuntimeError("events need Client.connect(..., nats=...); or use watch")
+        interest = Interest(
+            namespace=namespace,
+            kinds=_checked(kinds),
+            queue=queue,
+            max_pending=max_pending,
+            max_pending_bytes=max_pending_bytes,
+            remember=remember,
+        )
+        stream: Subscription[E] = Subscription(
+            self._bus, interest, self.connection, self._rpc.timeout
+        )
+        self._streams.add(stream)
+        return stream
+
+    @overload
+    def watch(
+        self, *, namespace: str = ..., user: str = ..., connection_id: str = ...
+    ) -> Watch[AnyEvent]: ...
+    @overload
+    def watch(
+        self,
+        *,
+        kinds: Iterable[type[E]],
+        namespace: str = ...,
+        user: str = ...,
+        connection_id: str = ...,
+    ) -> Watch[E]: ...
+    def watch(
+        self,
+        *,
+        kinds: Iterable[type[Event]] = ALL_KINDS,
+        namespace: str = "",
+        user: str = "",
+        connection_id: str = "",
+    ) -> Watch[E] | Watch[AnyEvent]:
+        """Events over gRPC, for a backend without NATS: the same events in the same order.
+
+        Args:
+            kinds: event classes. Default: all.
+            namespace: of this one; "": of all.
+            user: of connections of this user; "": of all.
+            connection_id: of this connection; "": of all.
+
+        Raises:
+            ValueError: `kinds` is empty or holds something that is no event class.
+        """
+        request = to_watch_request(
+            kinds=_checked(kinds), namespace=namespace, user=user, connection_id=connection_id
+        )
+        stream: Watch[E] = Watch(self._rpc, request, self.connection)
+        self._streams.add(stream)
+        return stream
+
+
+def _checked(kinds: Iterable[type[Event]]) -> Sequence[type[Event]]:
+    chosen = tuple(kinds)
+    if not chosen or not set(chosen) <= set(ALL_KINDS):
+        raise ValueError(f"kinds are event classes, at least one: {chosen!r}")
+    return chosen

@@ -1,0 +1,1 @@
+# Makes this directory a package. Generated, do not edit.

@@ -1,0 +1,48 @@
+"""Fixtures: a fake control port and a NATS server for the units, a real broker for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from control import FakeControl, serve
+from processes import Broker, NatsServer, start_broker, start_nats_server
+
+from holdfast import Client
+
+
+@pytest.fixture
+async def control() -> AsyncIterator[FakeControl]:
+    """A fake control port."""
+    async with serve() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def fake_client(control: FakeControl) -> AsyncIterator[Client]:
+    """A client of the fake control port."""
+    async with Client.connect(control.address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server that no broker uses."""
+    with start_nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker, with the endpoints of `broker.yaml`."""
+    config = Path(__file__).with_name("broker.yaml")
+    with start_broker(tmp_path_factory.mktemp("broker"), config) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def client(broker: Broker) -> AsyncIterator[Client]:
+    """A client of the real broker."""
+    async with Client.connect(broker.control, nats=broker.nats) as client:
+        yield client

@@ -1,0 +1,132 @@
+"""A control port in this process: answers what a test tells it to, and notes what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from holdfast._gen.holdfast.v1 import connection_service_pb2 as pb
+from holdfast._gen.holdfast.v1.connection_service_pb2_grpc import (
+    ConnectionServiceServicer,
+    add_ConnectionServiceServicer_to_server,
+)
+
+Answer = Callable[[Any, Any], Awaitable[Any]]
+
+
+class FakeControl(ConnectionServiceServicer):
+    """Every call is noted in `requests` and answered by `answers`, else with an empty response."""
+
+    def __init__(self) -> None:
+        """Answers nothing in particular yet."""
+        self.address = ""
+        self.requests: list[Any] = []
+        self.metadata: list[Mapping[str, str]] = []
+        self.cancelled = asyncio.Event()
+        self.called = asyncio.Event()
+        self.answers: dict[str, Answer] = {}
+        self.batches: Callable[[AsyncIterator[pb.SendStreamRequest], Any], AsyncIterator[Any]]
+        self.events: Callable[[pb.WatchRequest, Any], AsyncIterator[pb.WatchResponse]]
+
+    async def _unary(self, name: str, request: Any, context: Any, empty: Any) -> Any:
+        self.requests.append(request)
+        self.metadata.append({key: value for key, value in context.invocation_metadata()})
+        self.called.set()
+        try:
+            answer = self.answers.get(name)
+            return empty if answer is None else await answer(request, context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def Send(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Send", request, context, pb.SendResponse())
+
+    async def SendMany(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("SendMany", request, context, pb.SendManyResponse())
+
+    async def Close(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Close", request, context, pb.CloseResponse())
+
+    async def Ping(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Ping", request, context, pb.PingResponse())
+
+    async def Get(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Get", request, context, pb.GetResponse())
+
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: D102
+        copy = pb.ListRequest()
+        copy.CopyFrom(request)
+        return await self._unary("List", copy, context, pb.ListResponse())
+
+    async def Count(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Count", request, context, pb.CountResponse())
+
+    async def Update(self, request: Any, context: Any) -> Any:  # noqa: D102
+        return await self._unary("Update", request, context, pb.UpdateResponse())
+
+    async def SendStream(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: D102
+        self.called.set()
+        async for response in self.batches(request_iterator, context):
+            yield response
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: D102
+        self.requests.append(request)
+        try:
+            async for response in self.events(request, context):
+                yield response
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+@asynccontextmanager
+async def serve() -> AsyncIterator[FakeControl]:
+    """Runs a fake control port on a port of its own."""
+    fake = FakeControl()
+    server = grpc.aio.server()
+    add_ConnectionServiceServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
+    fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield fake
+    finally:
+        await server.stop(None)
+
+
+def status_details(
+    code: grpc.StatusCode, reason: str, message: str, metadata: Mapping[str, str]
+) -> bytes:
+    """What the broker puts into the `grpc-status-details-bin` trailer."""
+    detail = any_pb2.Any()
+    detail.Pack(
+        error_details_pb2.ErrorInfo(domain="holdfast", reason=reason, metadata=dict(metadata))
+    )
+    number = code_pb2.Code.Value(code.name)
+    return status_pb2.Status(code=number, message=message, details=[detail]).SerializeToString()
+
+
+def failing(
+    code: grpc.StatusCode, reason: str = "", message: str = "no", **metadata: str
+) -> Answer:
+    """An answer that refuses, as the broker does."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        if reason:
+            details = status_details(code, reason, message, metadata)
+            context.set_trailing_metadata((("grpc-status-details-bin", details),))
+        await context.abort(code, message)
+
+    return answer
+
+
+async def hanging(request: Any, context: Any) -> Any:
+    """An answer that never comes."""
+    await asyncio.Event().wait()

@@ -16,7 +16,8 @@ const description = `Holds WebSockets, publishes what happens on them to NATS, a
 Without a command it serves. Each flag has the variable that stands behind it and, but for --config and
 the switches, a key in the YAML file: --nats-url is nats.url. A flag wins over its variable, that over the
 file, that over the default. Endpoints stand in the file only; "broker config show" prints a whole one.
-Sizes have a unit (64KiB, 1MiB), and so do times (500ms, 30s, 10m).
+Sizes have a unit (64KiB, 1MiB), and so do times (500ms, 30s, 10m). The exit code is 0 after an orderly
+stop, 2 when flags or configuration are wrong, and 1 for everything else; a second signal does not wait.
 
 Examples:
 

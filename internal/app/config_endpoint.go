@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/http"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,9 +21,9 @@ func (v *checker) endpoints() {
 	if len(v.Endpoints) == 0 {
 		v.refuse("endpoints", "empty: want at least one, or no such key for the default endpoint \"/\"")
 	}
+	v.paths()
 	for i, e := range v.Endpoints {
 		key := fmt.Sprintf("endpoints[%d]", i)
-		v.path(i, key+".path", e.Path)
 		if !validNamespace.MatchString(e.Namespace) {
 			v.refuse(key+".namespace", "%q is not a namespace: want 1 to 32 of a-z, 0-9, _ and -", e.Namespace)
 		}
@@ -32,42 +33,68 @@ func (v *checker) endpoints() {
 	}
 }
 
-// path checks what net/http will be told, beside the endpoints before.
-func (v *checker) path(i int, key, path string) {
-	if !strings.HasPrefix(path, "/") {
-		v.refuse(key, "%q is not a path: want one that begins with \"/\"", path)
-		return
-	}
-	if complaint := register(path); complaint != "" {
-		v.refuse(key, "%q is not a path: %s", path, complaint)
-		return
-	}
-	for j, other := range v.Endpoints[:i] {
-		switch {
-		case other.Path == path:
-			v.refuse(key, "%q is the path of endpoints[%d]: want one of its own", path, j)
-			return
-		case strings.HasPrefix(other.Path, "/") && register(other.Path) == "" && register(other.Path, path) != "":
-			v.refuse(key, "%q conflicts with %q of endpoints[%d]: want paths of which one is more specific where both match", path, other.Path, j)
-			return
+// paths checks what net/http will be told.
+func (v *checker) paths() {
+	var good []int // the endpoints whose paths are
+	for i, e := range v.Endpoints {
+		key := fmt.Sprintf("endpoints[%d].path", i)
+		if complaint := wrongPath(e.Path); complaint != "" {
+			v.refuse(key, "%q %s", e.Path, complaint)
+			continue
 		}
+		for _, j := range good {
+			if other := v.Endpoints[j].Path; other == e.Path {
+				v.refuse(key, "%q is the path of endpoints[%d]: want one of its own", e.Path, j)
+				break
+			} else if register(other, e.Path) != "" {
+				v.refuse(key, "%q conflicts with %q of endpoints[%d]: want paths of which one is more specific where both match", e.Path, other, j)
+				break
+			}
+		}
+		good = append(good, i)
 	}
+}
+
+// wrongPath says what is wrong with a path by itself.
+func wrongPath(p string) string {
+	if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, " \t\r\n?#") {
+		return "is not a path: want one that begins with \"/\", without white space, \"?\" and \"#\""
+	}
+	if cleaned := clean(p); cleaned != p {
+		return fmt.Sprintf("is never asked for: want %q", cleaned)
+	}
+	if strings.HasPrefix(p, "/{") && strings.HasSuffix(p, "...}") && strings.Count(p, "/") == 1 {
+		return "would match every path: want at least one fixed segment before it, as in \"/ws/{rest...}\""
+	}
+	if complaint := register(p); complaint != "" {
+		return "is not a path: " + complaint
+	}
+	return ""
+}
+
+// clean is the path that net/http sends a client to instead.
+func clean(p string) string {
+	cleaned := path.Clean(p)
+	if strings.HasSuffix(p, "/") && cleaned != "/" {
+		cleaned += "/"
+	}
+	return cleaned
 }
 
 // register tries paths on a router like that of the edge. It returns what is wrong with the last one.
 func register(paths ...string) (complaint string) {
 	defer func() {
 		if r := recover(); r != nil {
-			complaint, _, _ = strings.Cut(fmt.Sprint(r), "\n")
-			if _, reason, ok := strings.Cut(complaint, ": "); ok {
-				complaint = reason
+			complaint = fmt.Sprint(r)
+			if _, reason, ok := strings.Cut(complaint, ": at offset "); ok {
+				complaint = "at offset " + reason
 			}
 		}
 	}()
 	mux := http.NewServeMux()
 	mux.Handle("/", http.NotFoundHandler())
-	for _, path := range paths {
-		mux.Handle(exactPattern(path), http.NotFoundHandler())
+	for _, p := range paths {
+		mux.Handle(exactPattern(p), http.NotFoundHandler())
 	}
 	return ""
 }

@@ -70,7 +70,7 @@ func (s Sources) lookup(set setting) (value reflect.Value, at origin, err error)
 // setting is a row of the table: a field that a flag and a variable can set.
 type setting struct {
 	flag  string
-	key   string // as in the file
+	key   string // as in the file, or "--" and the flag if the file cannot say it
 	index []int
 }
 
@@ -87,15 +87,13 @@ func settings() []setting { return settingsOf(reflect.TypeFor[Config](), "", nil
 func settingsOf(t reflect.Type, prefix string, index []int) (all []setting) {
 	for _, f := range reflect.VisibleFields(t) {
 		at := append(index[:len(index):len(index)], f.Index...)
-		flag, embedded := f.Tag.Get("name"), false
-		_, embedded = f.Tag.Lookup("embed")
-		key := prefix + yamlKey(f)
-		switch {
-		case embedded:
+		flag, key := f.Tag.Get("name"), prefix+yamlKey(f)
+		if yamlKey(f) == "" {
+			key = "--" + flag
+		}
+		if _, part := f.Tag.Lookup("embed"); part {
 			all = append(all, settingsOf(f.Type, key+".", at)...)
-		case flag != "" && yamlKey(f) == "":
-			all = append(all, setting{flag: flag, key: "--" + flag, index: at})
-		case flag != "":
+		} else if flag != "" {
 			all = append(all, setting{flag: flag, key: key, index: at})
 		}
 	}

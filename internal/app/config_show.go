@@ -20,8 +20,7 @@ func (c Config) Show() string {
 	w := &fileWriter{config: c}
 	for _, set := range settings() {
 		if at, given := c.origins[set.key]; given && strings.HasPrefix(set.key, "--") {
-			value := reflect.ValueOf(c).FieldByIndex(set.index)
-			fmt.Fprintf(&w.out, "# --%s=%v: %s, and no file can say it\n", set.flag, value, at.place)
+			fmt.Fprintf(&w.out, "# %s: %v, which no file can say\n", at.place, reflect.ValueOf(c).FieldByIndex(set.index))
 		}
 	}
 	w.fields(reflect.ValueOf(c), "", "")

@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -99,7 +98,7 @@ func originMatches(pattern string, origin *url.URL, host string) bool {
 	}
 	name := strings.ToLower(origin.Host)
 	if suffix, wild := strings.CutPrefix(hosts, "*."); wild {
-		return strings.HasSuffix(name, "."+suffix)
+		return strings.HasSuffix(name, "."+suffix) && len(name) > len(suffix)+1
 	}
 	return name == hosts
 }
@@ -110,8 +109,8 @@ func ValidOrigin(pattern string) bool {
 		return true
 	}
 	u, err := url.Parse(strings.Replace(pattern, "://*.", "://", 1))
-	return err == nil && u.Scheme != "" && u.Host != "" && u.User == nil && path.Clean("/"+u.Path) == "/" &&
-		u.Path == "" && u.RawQuery == "" && u.Fragment == "" && !strings.Contains(u.Host, "*")
+	return err == nil && u.Scheme != "" && u.Hostname() != "" && u.User == nil && u.Path == "" &&
+		u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && !strings.Contains(u.Host, "*")
 }
 
 // handshakeTimeout bounds the writing of the answer, which is shorter than any socket's buffer.

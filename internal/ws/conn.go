@@ -30,7 +30,7 @@ type Conn struct {
 	over     atomic.Bool   // nothing more is read or written
 	closing  atomic.Bool   // no further message is taken or given to the Handler
 	held     atomic.Uint32 // set of Hold; written under readMu
-	lastSign atomic.Int64  // clock time of the last bytes, or of the end of a hold
+	lastSign atomic.Int64  // clock time of the last bytes read, or of the end of a hold
 	rtt      atomic.Int64  // of the last answered ping; 0 before
 
 	// readMu is held while a chunk is processed, never while waiting for one. writeMu may be taken
@@ -39,8 +39,8 @@ type Conn struct {
 	reader   wire.Reader
 	kept     *kept // input that a hold interrupted
 	deaf     bool  // the stream is no longer WebSocket: read and discard
-	pongDue  bool  // a ping of this chunk is to be answered
 	peerDone bool  // the peer's close frame came
+	pongDue  bool  // a ping of this chunk is to be answered; the reading goroutine's alone
 
 	// writeMu is never held across a system call or a callback.
 	writeMu    sync.Mutex

@@ -22,14 +22,14 @@ func (c *Conn) tick(now int64) {
 	c.armLocked(now)
 	c.writeMu.Unlock()
 
-	answer(late, ErrNotConfirmed)
-	answer(expired, ErrExpired)
+	c.answer(late, ErrNotConfirmed)
+	c.answer(expired, ErrExpired)
 	switch {
 	case dead != 0:
 		c.finishWith(dead, "no sign of life after a ping")
 	case abandoned:
 		c.closeFor(Abandoned, wire.InternalError, "message abandoned")
-	case ping:
+	case ping || late != nil || expired != nil: // a ping may go, the queue may be empty now
 		c.kick()
 	}
 }
@@ -42,8 +42,8 @@ func (c *Conn) beatLocked(now int64) bool {
 	}
 	h.next = now + int64(c.cfg.HeartbeatInterval)
 	h.due = true
-	if !h.pending { // an older one that is unanswered keeps its time
-		h.pending, h.at = true, now
+	if h.since == 0 { // an older one that is unanswered keeps its time
+		h.since = now
 	}
 	return true
 }
@@ -54,14 +54,19 @@ func (c *Conn) deadLocked(now int64) Cause {
 	if d := c.ending.deadline; d != 0 && now >= d {
 		return c.end.Cause
 	}
-	if c.pings.heartbeat.pending && c.held.Load() == 0 && now >= c.lifeDeadlineLocked() {
+	if c.awaitsLifeLocked() && now >= c.lifeDeadlineLocked() {
 		return PingTimeout
 	}
 	return 0
 }
 
+// awaitsLifeLocked: a connection that is closing has its own time limit.
+func (c *Conn) awaitsLifeLocked() bool {
+	return c.pings.heartbeat.since != 0 && c.held.Load() == 0 && !c.closing.Load()
+}
+
 func (c *Conn) lifeDeadlineLocked() int64 {
-	return max(c.pings.heartbeat.at, c.lastRead.Load()) + int64(c.cfg.HeartbeatTimeout)
+	return max(c.pings.heartbeat.since, c.lastSign.Load()) + int64(c.cfg.HeartbeatTimeout)
 }
 
 func (c *Conn) lateLocked(now int64) []Done {
@@ -71,11 +76,8 @@ func (c *Conn) lateLocked(now int64) []Done {
 	return c.pings.late(now, c.cfg.HeartbeatTimeout)
 }
 
-func (c *Conn) expiredLocked(now int64) (dones []Done) {
-	for _, om := range c.queue.remove(func(om *outMessage) bool { return om.expired(now) }) {
-		dones = om.dones(dones)
-	}
-	return dones
+func (c *Conn) expiredLocked(now int64) []Done {
+	return c.queue.remove(func(om *outMessage) bool { return om.expired(now) })
 }
 
 // abandonedLocked: a message was begun with More and not continued in time.
@@ -94,9 +96,9 @@ func (c *Conn) armLocked(now int64) {
 	earliest := func(at int64) { next = min(next, at) }
 	if h := &c.pings.heartbeat; h.next != 0 && !c.closing.Load() {
 		earliest(h.next)
-		if h.pending && c.held.Load() == 0 {
-			earliest(c.lifeDeadlineLocked())
-		}
+	}
+	if c.awaitsLifeLocked() {
+		earliest(c.lifeDeadlineLocked())
 	}
 	if d := c.ending.deadline; d != 0 {
 		earliest(d)

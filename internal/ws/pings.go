@@ -25,11 +25,11 @@ type pings struct {
 
 // heartbeat is the regular ping. It is kept apart because every connection has one.
 type heartbeat struct {
-	next    int64  // when the next is due; 0: there is no heartbeat
-	due     bool   // one is to go
-	pending bool   // a sign of life is due, since at
-	at      int64  // when the ping went, or should have gone
-	number  uint32 // of the ping, once it went
+	next   int64  // when the next is due; 0: there is no heartbeat
+	due    bool   // one is to go
+	since  int64  // a sign of life is due since then; 0: none is
+	number uint32 // of the last one that went
+	sent   int64  // when it went
 }
 
 type sentPing struct {
@@ -71,7 +71,7 @@ func (p *pings) await(d Done) {
 func (p *pings) next(now int64) (payload ownPing) {
 	p.last++
 	if h := &p.heartbeat; h.due {
-		h.due, h.number, h.at = false, p.last, now
+		h.due, h.number, h.sent = false, p.last, now
 	}
 	if len(p.awaiting) > 0 && !p.full() {
 		p.list = append(p.list, sentPing{number: p.last, ours: true, at: now, dones: p.awaiting})
@@ -95,42 +95,45 @@ func (p *pings) sent(f *outFrame, now int64) {
 	p.list = append(p.list, ping)
 }
 
-// confirm finds the ping that a pong answers and takes it and all before it off the list. ok is false
-// for a pong that answers nothing.
-func (p *pings) confirm(payload []byte) (answered []sentPing, at int64, ok bool) {
-	number, at, ok := p.find(payload)
+// confirm finds the ping that a pong answers and takes it and all before it off the list. rtt is 0 if
+// that ping was given up already; ok is false for a pong that answers nothing.
+func (p *pings) confirm(payload []byte, now int64) (answered []sentPing, rtt int64, ok bool) {
+	number, ok := p.find(payload)
 	if !ok {
 		return nil, 0, false
 	}
-	if h := &p.heartbeat; h.pending && !h.due && h.number <= number {
-		h.pending = false
+	h := &p.heartbeat
+	if number == h.number && h.since != 0 {
+		rtt = max(now-h.sent, 1)
+	}
+	if number >= h.number && h.number != 0 && !h.due {
+		h.since = 0
 	}
 	n := 0
-	for n < len(p.list) && p.list[n].number <= number {
+	for ; n < len(p.list) && p.list[n].number <= number; n++ {
 		p.receipts -= len(p.list[n].dones)
-		n++
+		if p.list[n].number == number {
+			rtt = max(now-p.list[n].at, 1)
+		}
 	}
 	answered = p.list[:n:n]
 	p.list = p.list[n:]
 	p.shrink()
-	return answered, at, true
+	return answered, rtt, true
 }
 
-func (p *pings) find(payload []byte) (number uint32, at int64, ok bool) {
-	own := len(payload) == len(ownPing{}) && [4]byte(payload) == pingMark
-	if own {
+// find answers the number of the ping that has this payload. One of ours may have been given up or
+// answered already; the peer is late then, but what it says is no news for the Handler.
+func (p *pings) find(payload []byte) (number uint32, ok bool) {
+	if len(payload) == len(ownPing{}) && [4]byte(payload) == pingMark {
 		number = binary.BigEndian.Uint32(payload[4:])
-		if h := &p.heartbeat; h.pending && !h.due && h.number == number {
-			return number, h.at, true
-		}
+		return number, number-1 < p.last
 	}
-	i := slices.IndexFunc(p.list, func(s sentPing) bool {
-		return own && s.ours && s.number == number || !s.ours && bytes.Equal(s.payload, payload)
-	})
+	i := slices.IndexFunc(p.list, func(s sentPing) bool { return !s.ours && bytes.Equal(s.payload, payload) })
 	if i < 0 {
-		return 0, 0, false
+		return 0, false
 	}
-	return p.list[i].number, p.list[i].at, true
+	return p.list[i].number, true
 }
 
 // late takes the pings off the list whose pong is overdue.
@@ -169,20 +172,19 @@ func (p *pings) shrink() {
 func (c *Conn) ponged(payload []byte) bool {
 	now := c.engine.clock.now()
 	c.writeMu.Lock()
-	answered, at, ok := c.pings.confirm(payload)
+	answered, rtt, ok := c.pings.confirm(payload, now)
 	more := ok && c.pings.due() // a place became free
 	c.writeMu.Unlock()
-	if !ok {
-		return false
+	if rtt != 0 {
+		c.rtt.Store(rtt)
 	}
-	c.rtt.Store(max(now-at, 1))
 	for _, s := range answered {
 		for _, d := range s.dones {
-			d(Outcome{RTT: time.Duration(max(now-s.at, 1))})
+			c.tell(d, Outcome{RTT: time.Duration(max(now-s.at, 1))})
 		}
 	}
 	if more {
 		c.kick()
 	}
-	return true
+	return ok
 }

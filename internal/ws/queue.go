@@ -18,9 +18,10 @@ type sendQueue struct {
 	current outFrame // the frame that is being written, when busy
 	busy    bool
 
-	bytes   int  // payload that waits or is on its way to the kernel
-	count   int  // messages of that
-	refused bool // a message was refused since the queue was last empty
+	bytes    int  // payload that waits or is on its way to the kernel
+	count    int  // its frames: messages, and fragments of messages
+	receipts int  // those of them that want a receipt
+	refused  bool // a message was refused since the queue was last empty
 }
 
 // outFrame is one frame to write.
@@ -48,38 +49,69 @@ type outMessage struct {
 
 // room reports whether a message of that size may be queued: always into an empty queue.
 func (q *sendQueue) room(size int, cfg *Config) bool {
-	return q.count == 0 || q.bytes+size <= cfg.SendQueueBytes && q.count < cfg.SendQueueMessages
+	return fits(q.bytes, q.count, size, cfg)
+}
+
+func fits(bytes, count, size int, cfg *Config) bool {
+	return count == 0 || bytes+size <= cfg.SendQueueBytes && count < cfg.SendQueueMessages
 }
 
 // push queues a whole message or the first fragment of one, and answers the fragment's number.
 func (q *sendQueue) push(m *Message, done Done, expires, now int64) uint64 {
 	om := &outMessage{expires: expires, op: m.Opcode}
-	om.single[0] = outFrame{
-		op: m.Opcode, fin: !m.More, payload: m.Payload, confirmation: m.Confirmation, done: done,
-	}
+	om.single[0] = newFrame(m.Opcode, m, done)
 	om.frames = om.single[:]
 	if m.More {
 		// Unguessable, so that a caller can only continue what it began.
 		om.number, om.open, om.continued = max(rand.Uint64(), 1), true, now
 	}
 	q.messages = append(q.messages, om)
-	q.bytes += len(m.Payload)
-	q.count++
+	q.account(&om.single[0], 1)
 	return om.number
 }
 
-// continues queues a further fragment; false if there is no such unfinished message of that kind.
-func (q *sendQueue) continues(m *Message, done Done, now int64) bool {
-	om := q.fragmented(m.Fragment)
-	if om == nil || !om.open || om.op != m.Opcode {
+// pass makes a whole message the current frame, without queueing it; false if something is before it.
+func (q *sendQueue) pass(m *Message, done Done) bool {
+	if q.busy || m.More || len(q.messages) > 0 {
 		return false
 	}
-	om.frames = append(om.frames, outFrame{
-		op: wire.Continuation, fin: !m.More, payload: m.Payload, confirmation: m.Confirmation, done: done,
-	})
-	om.open, om.continued = m.More, now
-	q.bytes += len(m.Payload)
+	f := newFrame(m.Opcode, m, done)
+	f.ends = true
+	q.account(&f, 1)
+	q.take(f)
 	return true
+}
+
+func newFrame(op wire.Opcode, m *Message, done Done) outFrame {
+	f := outFrame{op: op, fin: !m.More, payload: m.Payload, done: done}
+	if done != nil {
+		f.confirmation = m.Confirmation
+	}
+	return f
+}
+
+// account takes a message's frame on the account, or with -1 off it, while none of it is on its way.
+func (q *sendQueue) account(f *outFrame, sign int) {
+	q.count += sign
+	q.bytes += sign * len(f.payload)
+	if f.confirmation == Received {
+		q.receipts += sign
+	}
+}
+
+// continues queues a further fragment of a message that is continuable.
+func (q *sendQueue) continues(m *Message, done Done, now int64) {
+	om := q.fragmented(m.Fragment)
+	f := newFrame(wire.Continuation, m, done)
+	om.frames = append(om.frames, f)
+	q.account(&f, 1)
+	om.open, om.continued = m.More, now
+}
+
+// continuable: there is such an unfinished message of that kind.
+func (q *sendQueue) continuable(m *Message) bool {
+	om := q.fragmented(m.Fragment)
+	return om != nil && om.open && om.op == m.Opcode
 }
 
 func (q *sendQueue) fragmented(number uint64) *outMessage {
@@ -90,9 +122,9 @@ func (q *sendQueue) fragmented(number uint64) *outMessage {
 	return q.messages[i]
 }
 
-// next makes the frame that goes on the wire next the current one; false if there is none. expired is
-// told of messages that are too late.
-func (q *sendQueue) next(now int64, expired func(*outMessage)) bool {
+// next makes the frame that goes on the wire next the current one; false if there is none. Messages that
+// are too late are dropped, and who waits for them is added to expired.
+func (q *sendQueue) next(now int64, expired *[]Done) bool {
 	switch {
 	case q.busy: // a frame must be completed before anything else
 	case q.pong != nil:
@@ -109,13 +141,12 @@ func (q *sendQueue) next(now int64, expired func(*outMessage)) bool {
 
 func (q *sendQueue) take(f outFrame) { q.current, q.busy = f, true }
 
-func (q *sendQueue) nextMessage(now int64, expired func(*outMessage)) {
+func (q *sendQueue) nextMessage(now int64, expired *[]Done) {
 	for len(q.messages) > 0 {
 		om := q.messages[0]
 		if om.expired(now) {
-			q.drop(om)
-			q.messages = q.messages[1:]
-			expired(om)
+			*expired = q.drop(om, *expired)
+			q.shift()
 			continue
 		}
 		if len(om.frames) == 0 {
@@ -125,7 +156,7 @@ func (q *sendQueue) nextMessage(now int64, expired func(*outMessage)) {
 		om.frames, om.begun = om.frames[1:], true
 		if len(om.frames) == 0 && !om.open {
 			f.ends = true
-			q.messages = q.messages[1:]
+			q.shift()
 		}
 		q.take(f)
 		return
@@ -134,6 +165,12 @@ func (q *sendQueue) nextMessage(now int64, expired func(*outMessage)) {
 
 func (om *outMessage) expired(now int64) bool {
 	return om.expires != 0 && now >= om.expires && !om.begun
+}
+
+// shift takes the first message out.
+func (q *sendQueue) shift() {
+	q.messages[0] = nil // it may go before the rest of the list does
+	q.messages = q.messages[1:]
 }
 
 // finish says that the current frame is wholly on its way.
@@ -147,43 +184,61 @@ func (q *sendQueue) finish() {
 	}
 }
 
-// written says that the kernel took that much payload, and messages.
-func (q *sendQueue) written(bytes, messages int) {
-	q.bytes -= bytes
-	q.count -= messages
-}
-
-// drop takes a message off the account, as far as it is not on its way.
-func (q *sendQueue) drop(om *outMessage) {
+// drop takes a message off the account, as far as it is not on its way, and adds who waits for it.
+func (q *sendQueue) drop(om *outMessage, dones []Done) []Done {
 	for i := range om.frames {
-		q.bytes -= len(om.frames[i].payload)
+		q.account(&om.frames[i], -1)
+		dones = appendDone(dones, om.frames[i].done)
 	}
-	q.count--
+	return dones
 }
 
-// remove takes out the messages that choose wants and of which nothing is on its way.
-func (q *sendQueue) remove(choose func(*outMessage) bool) (removed []*outMessage) {
+// remove drops the messages that choose wants and of which nothing is on its way.
+func (q *sendQueue) remove(choose func(*outMessage) bool) (dones []Done) {
 	q.messages = slices.DeleteFunc(q.messages, func(om *outMessage) bool {
 		if om.begun || !choose(om) {
 			return false
 		}
-		q.drop(om)
-		removed = append(removed, om)
+		dones = q.drop(om, dones)
 		return true
 	})
-	return removed
+	return dones
 }
 
-// makeRoom drops the oldest messages that may be dropped, until one of that size fits.
-func (q *sendQueue) makeRoom(size int, cfg *Config) []*outMessage {
-	return q.remove(func(om *outMessage) bool { return !om.open && !q.room(size, cfg) })
+// makeRoom drops the oldest messages that may be dropped until one of that size fits; none if that
+// would not be enough.
+func (q *sendQueue) makeRoom(size int, cfg *Config) (dones []Done) {
+	bytes, count := q.bytes, q.count
+	n := 0
+	for ; n < len(q.messages) && !fits(bytes, count, size, cfg); n++ {
+		if om := q.messages[n]; om.droppable() {
+			bytes, count = bytes-om.size(), count-len(om.frames)
+		}
+	}
+	if !fits(bytes, count, size, cfg) {
+		return nil
+	}
+	oldest := 0
+	return q.remove(func(om *outMessage) bool {
+		oldest++
+		return om.droppable() && oldest <= n
+	})
+}
+
+// droppable: whole, and nothing of it is on its way.
+func (om *outMessage) droppable() bool { return !om.open && !om.begun }
+
+func (om *outMessage) size() (n int) {
+	for i := range om.frames {
+		n += len(om.frames[i].payload)
+	}
+	return n
 }
 
 // clear empties the queue but for a frame that is half written.
 func (q *sendQueue) clear() (dones []Done) {
 	for _, om := range q.messages {
-		q.drop(om)
-		dones = om.dones(dones)
+		dones = q.drop(om, dones)
 	}
 	for i := range q.control {
 		dones = appendDone(dones, q.control[i].done)
@@ -195,16 +250,8 @@ func (q *sendQueue) clear() (dones []Done) {
 // abandon empties the queue for good.
 func (q *sendQueue) abandon() []Done {
 	dones := appendDone(q.clear(), q.current.done)
-	q.take(outFrame{})
-	q.finish()
+	*q = sendQueue{}
 	return dones
-}
-
-func (om *outMessage) dones(dst []Done) []Done {
-	for i := range om.frames {
-		dst = appendDone(dst, om.frames[i].done)
-	}
-	return dst
 }
 
 func appendDone(dst []Done, d Done) []Done {

@@ -50,7 +50,9 @@ func (c *Conn) awaitInput() bool {
 		if c.over.Load() {
 			return false
 		}
-		if more, decided := c.replay(); decided {
+		more, decided := c.replay()
+		c.answerPing()
+		if decided {
 			return more
 		}
 	}
@@ -91,18 +93,21 @@ func (c *Conn) replay() (more, decided bool) {
 	}
 	c.kept = nil
 	more = c.feed(k.rest)
-	c.answerPing()
 	return more, more
 }
 
 // take processes a chunk that was read. False: stop reading, for a hold or for good.
 func (c *Conn) take(chunk []byte) bool {
 	c.lastSign.Store(c.engine.clock.now())
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	more := c.feed(chunk)
+	more := c.process(chunk)
 	c.answerPing()
 	return more
+}
+
+func (c *Conn) process(chunk []byte) bool {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	return c.feed(chunk)
 }
 
 // feed gives the events in chunk to the Handler, one by one.

@@ -18,29 +18,24 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	}
 	c.writeMu.Lock()
 	sent, dropped, err := c.acceptLocked(m, done)
-	if err != nil {
-		c.writeMu.Unlock()
-		answer(dropped, ErrQueueFull)
-		if err == errSlowConsumer {
-			c.closeFor(SlowConsumer, wire.TryAgainLater, "send queue is full")
-			err = ErrClosing
-		}
-		return sent, err
+	sent.Buffered = c.queue.bytes
+	var b *batch
+	if err == nil {
+		b = c.becomeWriterLocked()
 	}
-	if c.writing {
+	c.writeMu.Unlock()
+	c.answer(dropped, ErrQueueFull)
+	if err == errSlowConsumer {
+		c.closeFor(SlowConsumer, wire.TryAgainLater, "send queue is full")
+		err = ErrClosing
+	}
+	if b != nil {
+		c.pump(b)
+		c.writeMu.Lock()
 		sent.Buffered = c.queue.bytes
 		c.writeMu.Unlock()
-		answer(dropped, ErrQueueFull)
-		return sent, nil
 	}
-	c.writing = true
-	c.writeMu.Unlock()
-	answer(dropped, ErrQueueFull)
-	c.pump(c.newBatch())
-	c.writeMu.Lock()
-	sent.Buffered = c.queue.bytes
-	c.writeMu.Unlock()
-	return sent, nil
+	return sent, err
 }
 
 // acceptLocked puts a message into the queue if the rules allow it. dropped are the completions of
@@ -52,40 +47,42 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 		return sent, nil, ErrClosing
 	case size > c.cfg.SendQueueBytes:
 		return sent, nil, ErrTooLarge
-	case m.Confirmation == Received:
+	case m.Fragment != 0 && !c.queue.continuable(m):
+		return sent, nil, ErrFragment
+	}
+	if m.Confirmation == Received {
 		if err := c.receiptLocked(); err != nil {
 			return sent, nil, err
 		}
 	}
-	if m.Fragment != 0 && c.queue.fragmented(m.Fragment) == nil {
-		return sent, nil, ErrFragment
-	}
 	if !c.queue.room(size, c.cfg) {
 		if dropped, err = c.makeRoomLocked(size); err != nil {
-			return sent, nil, err
+			return sent, dropped, err
 		}
 	}
-	return c.pushLocked(m, done, dropped)
+	sent.Fragment = c.pushLocked(m, done)
+	return sent, dropped, nil
 }
 
-func (c *Conn) pushLocked(m *Message, done Done, dropped []Done) (Sent, []Done, error) {
+// pushLocked answers the number of a message in fragments.
+func (c *Conn) pushLocked(m *Message, done Done) uint64 {
+	if m.Fragment == 0 && !c.writing && c.queue.pass(m, done) {
+		return 0
+	}
 	now := c.engine.clock.now()
 	if m.Fragment != 0 {
-		if !c.queue.continues(m, done, now) {
-			return Sent{}, dropped, ErrFragment
-		}
-		return Sent{Fragment: m.Fragment}, dropped, nil
+		c.queue.continues(m, done, now)
+		return m.Fragment
 	}
 	var expires int64
 	if m.ExpireAfter > 0 {
 		expires = now + int64(m.ExpireAfter)
 		c.engine.clock.arm(c, expires)
 	}
-	sent := Sent{Fragment: c.queue.push(m, done, expires, now)}
 	if m.More {
 		c.engine.clock.arm(c, now+int64(c.cfg.FragmentTimeout))
 	}
-	return sent, dropped, nil
+	return c.queue.push(m, done, expires, now)
 }
 
 // makeRoomLocked applies the endpoint's policy to a full queue.
@@ -94,9 +91,7 @@ func (c *Conn) makeRoomLocked(size int) (dropped []Done, err error) {
 	case QueueClose:
 		return nil, errSlowConsumer
 	case QueueDropOldest:
-		for _, om := range c.queue.makeRoom(size, c.cfg) {
-			dropped = om.dones(dropped)
-		}
+		dropped = c.queue.makeRoom(size, c.cfg)
 	}
 	if !c.queue.room(size, c.cfg) {
 		c.queue.refused = true
@@ -110,7 +105,7 @@ func (c *Conn) receiptLocked() error {
 	if c.held.Load() != 0 {
 		return ErrHeld
 	}
-	if c.pings.receipts >= MaxReceipts {
+	if c.queue.receipts+c.pings.receipts >= MaxReceipts {
 		return ErrTooManyPings
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // Handler is told what happens on a connection. Its methods must not block, and must not call Hold or
-// Release of the same connection.
+// Release of the same connection; who calls these must not have a lock that a method, or a Done, takes.
 //
 // OnMessage, OnPing and OnPong answer whether they took the event. On false the connection keeps it,
 // reads no further, and offers it again once Release(HoldBusy) was called. Payloads are valid until
@@ -63,7 +63,7 @@ type Message struct {
 
 // Sent tells what became of a message that was taken.
 type Sent struct {
-	Buffered int    // payload bytes that wait to be written, this message included
+	Buffered int    // payload bytes that still wait to be written
 	Fragment uint64 // number of the message, if More was set
 }
 
@@ -75,7 +75,7 @@ type Outcome struct {
 }
 
 // Done is told the outcome, exactly once, on any goroutine, perhaps before the call that it was given
-// to has returned. It must not block.
+// to has returned. Like the methods of Handler it must not block, nor call Hold or Release.
 type Done func(Outcome)
 
 // Refusals. They mean that nothing was taken.

@@ -71,17 +71,18 @@ func (c *Conn) becomeWriterLocked() *batch {
 	return b
 }
 
+// maxInline is how many batches are written on the goroutine of a caller, who came for one message and
+// is not to write for everybody else for ever.
+const maxInline = 16
+
 // pump is the writer until nothing is left. It never waits: when the socket is full it hands over.
 func (c *Conn) pump(b *batch) {
 	if b == nil {
 		return
 	}
-	for more := true; more; more = c.next(b) {
+	for count := 1; ; count++ {
 		c.announce(b)
-		n, err := 0, error(nil)
-		if b.n > 0 {
-			n, err = c.transport.tryWrite(b.buf[:b.n])
-		}
+		n, err := c.writeNow(b, count)
 		if err != nil {
 			c.writeFailed(b, err)
 			break
@@ -90,9 +91,18 @@ func (c *Conn) pump(b *batch) {
 			c.handOver(b, n)
 			return
 		}
-		c.wrote(b)
+		if c.wrote(b); !c.next(b) {
+			break
+		}
 	}
 	c.freeBatch(b)
+}
+
+func (c *Conn) writeNow(b *batch, count int) (int, error) {
+	if b.n == 0 || count > maxInline {
+		return 0, nil
+	}
+	return c.transport.tryWrite(b.buf[:b.n])
 }
 
 func (c *Conn) handOver(b *batch, n int) {
@@ -229,6 +239,7 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 	switch {
 	case f.done == nil:
 	case f.confirmation == Received:
+		c.queue.receipts--
 		c.pings.await(f.done)
 	default:
 		b.dones = append(b.dones, f.done)

@@ -1,0 +1,171 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/bench/client"
+)
+
+// warmUp comes before every measurement under load.
+const warmUp = 700 * time.Millisecond
+
+// faults are what must not be: each is a bug of the broker or of this program.
+type faults struct {
+	Errors uint64 `json:"errors"` // connections that ended, calls and events that failed
+	Lost   uint64 `json:"lost"`   // messages and events that never came
+	Wrong  uint64 `json:"wrong"`  // in a byte, or not the next in order
+	Stray  uint64 `json:"stray"`  // on another connection than their own
+}
+
+func (f *faults) add(other faults) {
+	f.Errors, f.Lost = f.Errors+other.Errors, f.Lost+other.Lost
+	f.Wrong, f.Stray = f.Wrong+other.Wrong, f.Stray+other.Stray
+}
+
+// traffic keeps messages under way on the first connections of a pool: after each answer it sends the
+// next. The other connections must stay silent.
+type traffic struct {
+	pool        *client.Pool
+	busy, depth int
+
+	stopping bool
+	answered uint64
+	rtt      *client.Histogram // nil: do not record
+	faults   faults
+	buf      []byte
+}
+
+func newTraffic(pool *client.Pool, busy, depth int) *traffic {
+	t := &traffic{pool: pool, busy: busy, depth: depth}
+	pool.OnMessage = func(c *client.Conn, now int64, payload []byte) {
+		stamp, ok := client.ReadStamp(payload, messageSize)
+		if !ok {
+			t.faults.Wrong++
+			return
+		}
+		t.answer(c, now, stamp)
+	}
+	pool.OnPost = func(now int64, stamps []client.Stamp) {
+		for _, s := range stamps {
+			t.answer(pool.Conns[s.Index], now, s)
+		}
+	}
+	return t
+}
+
+func (t *traffic) send(c *client.Conn, now int64) {
+	stamp := client.Stamp{Index: uint32(c.Index), Seq: c.Sent, Sent: now}
+	t.buf = stamp.AppendMessage(t.buf[:0], messageSize)
+	c.Send(t.buf)
+	c.Sent++
+}
+
+func (t *traffic) answer(c *client.Conn, now int64, s client.Stamp) {
+	if c.Index >= t.busy || int(s.Index) != c.Index {
+		t.faults.Stray++
+		return
+	}
+	if s.Seq != c.Received {
+		t.faults.Wrong++
+	}
+	c.Received++
+	t.answered++
+	if t.rtt != nil {
+		t.rtt.Record(now - s.Sent)
+	}
+	if !t.stopping {
+		t.send(c, now)
+	}
+}
+
+// run measures for a time, and then waits for every answer.
+func (t *traffic) run(ctx context.Context, s *stage, d time.Duration) (figures, error) {
+	for range t.depth {
+		for _, c := range t.pool.Conns[:t.busy] {
+			t.send(c, client.Now())
+		}
+	}
+	if err := t.pool.Run(ctx, warmUp); err != nil {
+		return nil, err
+	}
+	before, err := s.measured()
+	if err != nil {
+		return nil, err
+	}
+	t.rtt = &client.Histogram{}
+	if err := t.pool.Run(ctx, d); err != nil {
+		return nil, err
+	}
+	after, err := s.sample()
+	if err != nil {
+		return nil, err
+	}
+	f := perMessage(before, after, t.rtt.Count())
+	f.add("RTT p50 µs", micros(t.rtt.Quantile(0.5)))
+	f.add("p99 µs", micros(t.rtt.Quantile(0.99)))
+	return f, t.finish(ctx)
+}
+
+// finish waits until nothing is under way and counts what is missing.
+func (t *traffic) finish(ctx context.Context) error {
+	t.stopping, t.rtt = true, nil
+	missing := func() (n uint64) {
+		for _, c := range t.pool.Conns[:t.busy] {
+			n += c.Sent - c.Received
+		}
+		return n
+	}
+	if err := t.pool.Until(ctx, patience, func() bool { return missing() == 0 }); err != nil {
+		return err
+	}
+	t.faults.Lost += missing()
+	// What comes now is one too many.
+	return t.pool.Run(ctx, 100*time.Millisecond)
+}
+
+// perMessage are the figures of n messages between two samples.
+func perMessage(before, after sample, n uint64) (f figures) {
+	seconds := after.at.Sub(before.at).Seconds()
+	per := func(d time.Duration) float64 { return micros(d) / float64(max(n, 1)) }
+	f.add("msgs/s", float64(n)/seconds)
+	f.add(cpuFigure, per(after.server.CPU-before.server.CPU))
+	f.add("NATS CPU µs/msg", per(after.nats.CPU-before.nats.CPU))
+	f.add("load CPU µs/msg", per(after.load.CPU-before.load.CPU))
+	f.add("server cores", (after.server.CPU - before.server.CPU).Seconds()/seconds)
+	return f
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// endOf closes the connections in order and adds what the pool and the backend have to complain about.
+func endOf(ctx context.Context, s *stage, pool *client.Pool, f *faults) error {
+	f.Errors += uint64(pool.Broken)
+	if pool.Err != nil {
+		return fmt.Errorf("%d connections broke: %w", pool.Broken, pool.Err)
+	}
+	if s.backend == nil {
+		pool.Abort() // the bare echo peer knows no close
+		return nil
+	}
+	if err := pool.Close(ctx, patience); err != nil {
+		return err
+	}
+	opened := uint64(len(pool.Conns))
+	for end := time.Now().Add(patience); s.backend.closes.Load() < opened && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.backend.faults(f)
+	// One open, one close event each, and the last number counts all events of the connection.
+	f.Lost += missing(opened, s.backend.opens.Load()) + missing(opened, s.backend.closes.Load())
+	if want := s.backend.messages.Load() + 2*opened; s.backend.closeSeqs.Load() != want {
+		f.Wrong++
+	}
+	return nil
+}
+
+// missing counts both too few and too many.
+func missing(want, got uint64) uint64 { return max(want, got) - min(want, got) }

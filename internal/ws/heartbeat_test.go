@@ -1,0 +1,113 @@
+package ws_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+)
+
+func TestHeartbeatKeepsAnAnsweringPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{}, nil)
+		pings := 0
+		start := time.Now()
+		_ = l.peer.SetDeadline(time.Time{})
+		for time.Since(start) < 10*time.Minute {
+			f := receivePatiently(t, l.peer, time.Minute)
+			if f.Opcode != wire.Ping {
+				t.Fatalf("received %v", f.Opcode)
+			}
+			pings++
+			time.Sleep(9 * time.Second)
+			l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+		}
+		if pings < 19 || pings > 21 {
+			t.Errorf("%d pings in ten minutes", pings)
+		}
+		synctest.Wait()
+		if len(l.rec.Events()) != 0 {
+			t.Errorf("pongs to the heartbeat were told: %v", l.rec.Events())
+		}
+		if rtt := l.State().RTT; rtt < 9*time.Second || rtt > 10*time.Second {
+			t.Errorf("RTT is %v", rtt)
+		}
+	})
+}
+
+func receivePatiently(t *testing.T, p *wstest.Peer, d time.Duration) wstest.Frame {
+	t.Helper()
+	for end := time.Now().Add(d); ; {
+		f, err := p.TryReceive()
+		if err == nil {
+			return f
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPeerWithoutPongsIsGivenUp(t *testing.T) {
+	for name, cfg := range map[string]ws.Config{
+		"timeout within the interval":      {HeartbeatInterval: 30 * time.Second, HeartbeatTimeout: 10 * time.Second},
+		"timeout longer than the interval": {HeartbeatInterval: 4 * time.Second, HeartbeatTimeout: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := piped(t, cfg, nil)
+				silent(l)
+				start := time.Now()
+				for !l.rec.Ended() && time.Since(start) < time.Hour {
+					time.Sleep(time.Second)
+				}
+				if most := cfg.HeartbeatInterval + cfg.HeartbeatTimeout + 2*time.Second; time.Since(start) > most {
+					t.Errorf("ended after %v, want %v at most", time.Since(start), most)
+				}
+				if end := l.rec.End(); end.Cause != ws.PingTimeout || end.Code != wire.AbnormalClosure {
+					t.Errorf("ended as %+v", end)
+				}
+			})
+		})
+	}
+}
+
+func TestWhateverIsReadIsASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{HeartbeatInterval: 30 * time.Second, HeartbeatTimeout: 10 * time.Second}, nil)
+		silent(l)
+		long := wstest.Binary(make([]byte, 1000)).Append(nil) // a long message, over which the pong must wait
+		for _, b := range long[:200] {
+			l.peer.Raw([]byte{b})
+			time.Sleep(5 * time.Second)
+		}
+		if l.rec.Ended() {
+			t.Errorf("ended as %+v", l.rec.End())
+		}
+	})
+}
+
+func TestNoHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{HeartbeatInterval: -1}, nil)
+		silent(l)
+		time.Sleep(10 * time.Minute)
+		if l.rec.Ended() {
+			t.Errorf("ended as %+v", l.rec.End())
+		}
+	})
+}
+
+func TestPeerThatReadsNothingIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{}, nil)
+		mustSend(t, l.Conn, text("stuck"), nil)
+		time.Sleep(2 * time.Minute)
+		if end := l.rec.End(); end.Cause != ws.PingTimeout {
+			t.Errorf("ended as %+v", end)
+		}
+	})
+}

@@ -1,0 +1,235 @@
+package ws_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+)
+
+func confirmed(s string, c ws.Confirmation) *ws.Message {
+	return &ws.Message{Opcode: wire.Text, Payload: []byte(s), Confirmation: c}
+}
+
+func TestWrittenIsToldWhenTheKernelTookIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := stuck(t, ws.Config{})
+		done, told := outcome(t)
+		mustSend(t, l.Conn, confirmed("x", ws.Written), done)
+		synctest.Wait()
+		if len(told) != 0 {
+			t.Error("told before it was written")
+		}
+		l.peer.Expect(wire.Text, "0")
+		l.peer.Expect(wire.Text, "x")
+		if o := <-told; o.Err != nil {
+			t.Error(o.Err)
+		}
+	})
+}
+
+func TestReceivedIsToldByThePongBehindIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := stuck(t, ws.Config{})
+		done1, told1 := outcome(t)
+		done2, told2 := outcome(t)
+		mustSend(t, l.Conn, confirmed("x", ws.Received), done1)
+		mustSend(t, l.Conn, confirmed("y", ws.Received), done2)
+		l.peer.Expect(wire.Text, "0")
+		l.peer.Expect(wire.Text, "x")
+		l.peer.Expect(wire.Text, "y")
+		f := l.peer.Receive() // one ping for the flush
+		if f.Opcode != wire.Ping || len(f.Payload) != 8 {
+			t.Fatalf("received %v %q", f.Opcode, f.Payload)
+		}
+		time.Sleep(time.Second)
+		l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+		for _, told := range []<-chan ws.Outcome{told1, told2} {
+			if o := <-told; o.Err != nil || o.RTT < time.Second || o.RTT > time.Second+time.Millisecond {
+				t.Errorf("outcome %+v", o)
+			}
+		}
+		if len(l.rec.Events()) != 0 {
+			t.Errorf("recorded %v", l.rec.Events())
+		}
+	})
+}
+
+func TestPongConfirmsAllPingsBefore(t *testing.T) {
+	l := connected(t, ws.Config{}, nil)
+	var told []<-chan ws.Outcome
+	var last wstest.Frame
+	for i := range 5 {
+		done, ch := outcome(t)
+		told = append(told, ch)
+		if i%2 == 0 {
+			mustSend(t, l.Conn, confirmed("x", ws.Received), done)
+			l.peer.Expect(wire.Text, "x")
+		} else if err := l.Ping(fmt.Append(nil, "own ", i), ws.Received, done); err != nil {
+			t.Fatal(err)
+		}
+		last = l.peer.Receive()
+	}
+	l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: last.Payload})
+	for _, ch := range told {
+		if o := <-ch; o.Err != nil || o.RTT <= 0 {
+			t.Errorf("outcome %+v", o)
+		}
+	}
+	if l.State().RTT <= 0 {
+		t.Error("no RTT")
+	}
+}
+
+func TestPongThatAnswersNothingIsAnEvent(t *testing.T) {
+	l := connected(t, ws.Config{}, nil)
+	l.peer.Send(wstest.Pong("heartbeat of the client"))
+	l.rec.WaitFor("pong heartbeat of the client")
+	done, told := outcome(t)
+	if err := l.Ping([]byte("p"), ws.Received, done); err != nil {
+		t.Fatal(err)
+	}
+	l.peer.Expect(wire.Ping, "p")
+	l.peer.Send(wstest.Pong("q"), wstest.Pong("p"), wstest.Pong("p"))
+	l.rec.WaitFor("pong q")
+	l.rec.WaitFor("pong p") // the second
+	if o := <-told; o.Err != nil {
+		t.Error(o.Err)
+	}
+}
+
+func TestLimitOfUnansweredPings(t *testing.T) {
+	l := connected(t, ws.Config{}, nil)
+	for i := range ws.MaxPings {
+		if err := l.Ping([]byte{byte(i)}, ws.Queued, nil); err != nil {
+			t.Fatalf("ping %d: %v", i, err)
+		}
+		l.peer.Receive()
+	}
+	if err := l.Ping(nil, ws.Queued, nil); !errors.Is(err, ws.ErrTooManyPings) {
+		t.Errorf("one ping more: %v", err)
+	}
+	done, told := outcome(t)
+	mustSend(t, l.Conn, confirmed("waits for a place", ws.Received), done)
+	l.peer.Expect(wire.Text, "waits for a place")
+	l.peer.Send(wstest.Pong("\x00"))
+	f := l.peer.Receive()
+	l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+	if o := <-told; o.Err != nil {
+		t.Error(o.Err)
+	}
+}
+
+func TestLimitOfReceipts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{SendQueueMessages: 2 * ws.MaxReceipts, HeartbeatInterval: -1}, nil)
+		silent(l)
+		var told atomic.Int32
+		done := func(o ws.Outcome) {
+			if errors.Is(o.Err, ws.ErrNotConfirmed) {
+				told.Add(1)
+			}
+		}
+		for range ws.MaxReceipts {
+			mustSend(t, l.Conn, confirmed("x", ws.Received), done)
+		}
+		if _, err := l.Send(confirmed("x", ws.Received), done); !errors.Is(err, ws.ErrTooManyPings) {
+			t.Errorf("one more: %v", err)
+		}
+		start := time.Now()
+		for told.Load() < ws.MaxReceipts && time.Since(start) < time.Minute {
+			time.Sleep(time.Second)
+		}
+		// MaxPings of them have a ping under way; the others wait for a place, then for a pong.
+		if n := told.Load(); n != ws.MaxReceipts || time.Since(start) > 2*ws.DefaultHeartbeatTimeout+2*time.Second {
+			t.Errorf("%d outcomes after %v", n, time.Since(start))
+		}
+		mustSend(t, l.Conn, confirmed("x", ws.Received), done)
+	})
+}
+
+func TestReceiptIsGivenUpInTime(t *testing.T) {
+	for _, interval := range []time.Duration{-1, 30 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			l := piped(t, ws.Config{HeartbeatInterval: interval}, nil)
+			done, told := outcome(t)
+			mustSend(t, l.Conn, confirmed("x", ws.Received), done)
+			l.peer.Expect(wire.Text, "x")
+			f := l.peer.Receive()
+			start := time.Now()
+			if o := <-told; !errors.Is(o.Err, ws.ErrNotConfirmed) || !around(time.Since(start), ws.DefaultHeartbeatTimeout) {
+				t.Errorf("outcome %v after %v", o.Err, time.Since(start))
+			}
+			l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload}, wstest.Text("next"))
+			l.rec.WaitFor("text next")
+			if n := len(l.rec.Events()); n != 1 {
+				t.Errorf("a late pong to our own ping was told: %v", l.rec.Events())
+			}
+		})
+	}
+}
+
+func TestNoReceiptWhileHeld(t *testing.T) {
+	l := connected(t, ws.Config{}, nil)
+	l.Hold(ws.HoldPaused)
+	if _, err := l.Send(confirmed("x", ws.Received), nil); !errors.Is(err, ws.ErrHeld) {
+		t.Errorf("send: %v", err)
+	}
+	if err := l.Ping(nil, ws.Received, nil); !errors.Is(err, ws.ErrHeld) {
+		t.Errorf("ping: %v", err)
+	}
+	mustSend(t, l.Conn, confirmed("y", ws.Written), nil)
+	l.peer.Expect(wire.Text, "y")
+	l.Release(ws.HoldPaused)
+	mustSend(t, l.Conn, confirmed("x", ws.Received), nil)
+	l.peer.Expect(wire.Text, "x")
+}
+
+func TestReceiptsGoOnBehindLargeMessages(t *testing.T) {
+	l := connected(t, ws.Config{SendQueueBytes: 64 << 20}, nil)
+	stop := make(chan struct{})
+	sent := make(chan struct{})
+	done, told := outcome(t)
+	mustSend(t, l.Conn, confirmed("receipt, please", ws.Received), done)
+	go func() { // never lets the queue run empty
+		defer close(sent)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = l.Send(binaryMessage(1<<20), nil)
+			}
+		}
+	}()
+	go func() {
+		for {
+			f, err := l.peer.TryReceive()
+			if err != nil {
+				return
+			}
+			if f.Opcode == wire.Ping {
+				_ = l.peer.TrySend(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+			}
+		}
+	}()
+	if o := <-told; o.Err != nil {
+		t.Error(o.Err)
+	}
+	done, told = outcome(t)
+	eventually(t, "a receipt is accepted", func() bool {
+		_, err := l.Send(confirmed("again", ws.Received), done)
+		return err == nil
+	})
+	if o := <-told; o.Err != nil {
+		t.Error(o.Err)
+	}
+	close(stop)
+	<-sent
+}

@@ -1,6 +1,9 @@
 package hub
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Reason is the stable name of a refusal; it is the ErrorReason of the public schema without its
 // transport. The zero value is no refusal.
@@ -135,7 +138,9 @@ const maxShown = 64
 // Invalid is the refusal of an argument: the field, what was found and what is allowed.
 func Invalid(r Reason, field, value, allowed string) *Error {
 	if len(value) > maxShown {
-		value = value[:maxShown] + "…"
+		const ellipsis = "…"
+		// A cut code point would make the text invalid where it goes next: into protobuf.
+		value = strings.ToValidUTF8(value[:maxShown-len(ellipsis)], "") + ellipsis
 	}
 	return &Error{
 		Reason: r, Field: field, Value: value, Allowed: allowed,

@@ -29,8 +29,9 @@ type Hub struct {
 
 	opened atomic.Uint64
 
-	endedMu sync.Mutex
-	ended   Traffic // of connections that have ended
+	endedMu  sync.Mutex
+	ended    Traffic // of connections that have ended
+	reported Traffic // the last totals that Stats answered
 	causes  [causeEnd]uint64
 	faults  map[string]uint64
 }
@@ -131,7 +132,18 @@ func (h *Hub) Stats() Stats {
 		return true
 	})
 	st.Watches, st.Lagged = h.watches.stats()
+	st.Traffic = h.report(st.Traffic)
 	return st
+}
+
+// report keeps totals from going back: a connection that ends while Stats looks can be missed once.
+func (h *Hub) report(t Traffic) Traffic {
+	h.endedMu.Lock()
+	defer h.endedMu.Unlock()
+	r := &h.reported
+	r.MessagesIn, r.BytesIn = max(r.MessagesIn, t.MessagesIn), max(r.BytesIn, t.BytesIn)
+	r.MessagesOut, r.BytesOut = max(r.MessagesOut, t.MessagesOut), max(r.BytesOut, t.BytesOut)
+	return *r
 }
 
 func (t *Traffic) add(o Traffic) {

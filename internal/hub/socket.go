@@ -32,7 +32,8 @@ type Sent struct {
 }
 
 // Outcome is the end of a confirmation: Err is nil when what was asked for has happened, else one of
-// ErrExpired, ErrQueueFull (dropped from the queue), ErrNotConfirmed, ErrClosing (the connection ended).
+// ErrExpired, ErrQueueFull (dropped from the queue), ErrClosing (the connection ended before it was
+// written), ErrNotConfirmed (it was written; whether it arrived is unknown).
 type Outcome struct {
 	Err error
 	RTT time.Duration // with Received
@@ -46,7 +47,7 @@ type Done func(Outcome)
 // taken and done is never called; with Queued done is never called either and may be nil.
 type Socket interface {
 	// Send fails with ErrClosing, ErrQueueFull, ErrPaused, ErrRateLimited, or InvalidFragment or
-	// MessageTooLarge.
+	// MessageTooLarge. It neither changes nor keeps m, which others may share.
 	Send(m *Message, done Done) (Sent, error)
 	// Abandon says that nobody will continue the unfinished message of that number: it closes the
 	// connection with 1011 if the message is still unfinished.

@@ -35,7 +35,8 @@ type Watch struct {
 
 	mu     sync.Mutex
 	events []Event
-	bytes  int
+	bytes  int // of events, and of those that the last Take answered: they are still being read
+	taken  int
 	err    error
 }
 
@@ -147,7 +148,8 @@ func (w *Watch) Take() ([]Event, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	events := w.events
-	w.events, w.bytes = nil, 0
+	w.bytes -= w.taken
+	w.events, w.taken = nil, w.bytes
 	if len(events) > 0 {
 		if w.err != nil {
 			w.signal()

@@ -55,9 +55,10 @@ type ConnectionServiceClient interface {
 	// 1013 and the send fails with CONNECTION_CLOSING).
 	//
 	// Errors: MESSAGE_TOO_LARGE, INVALID_MESSAGE, INVALID_FRAGMENT, INVALID_CONFIRMATION,
-	// INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING, SEND_QUEUE_FULL; with WRITTEN or
-	// RECEIVED also MESSAGE_EXPIRED and NOT_CONFIRMED; with RECEIVED also CONNECTION_PAUSED and
-	// RATE_LIMITED (4,096 receipts of the connection are under way).
+	// INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING (also when the connection ends before the
+	// message is written), SEND_QUEUE_FULL; with WRITTEN or RECEIVED also MESSAGE_EXPIRED and
+	// NOT_CONFIRMED (it was written, or the deadline of the call passed); with RECEIVED also
+	// CONNECTION_PAUSED and RATE_LIMITED (4,096 receipts of the connection are under way).
 	Send(ctx context.Context, in *SendRequest, opts ...grpc.CallOption) (*SendResponse, error)
 	// SendStream sends in batches, each answered once: the cheapest way to send much. Answers come in
 	// the order in which batches complete. A failing send never ends the stream; it is listed in the
@@ -129,10 +130,12 @@ type ConnectionServiceClient interface {
 	// Watch streams events, for a backend without NATS. The first response is `started`: every later
 	// event that matches follows, in order per connection. There is no replay: a watch that ends and is
 	// begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED.
+	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
+	// connection does not end with it: its CLOSE event is the last that comes.
 	//
-	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER, WATCH_LAGGED,
-	// NODE_STOPPING when the broker stops (after the last events).
+	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
+	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
+	// broker stops (after the last events).
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -316,9 +319,10 @@ type ConnectionServiceServer interface {
 	// 1013 and the send fails with CONNECTION_CLOSING).
 	//
 	// Errors: MESSAGE_TOO_LARGE, INVALID_MESSAGE, INVALID_FRAGMENT, INVALID_CONFIRMATION,
-	// INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING, SEND_QUEUE_FULL; with WRITTEN or
-	// RECEIVED also MESSAGE_EXPIRED and NOT_CONFIRMED; with RECEIVED also CONNECTION_PAUSED and
-	// RATE_LIMITED (4,096 receipts of the connection are under way).
+	// INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING (also when the connection ends before the
+	// message is written), SEND_QUEUE_FULL; with WRITTEN or RECEIVED also MESSAGE_EXPIRED and
+	// NOT_CONFIRMED (it was written, or the deadline of the call passed); with RECEIVED also
+	// CONNECTION_PAUSED and RATE_LIMITED (4,096 receipts of the connection are under way).
 	Send(context.Context, *SendRequest) (*SendResponse, error)
 	// SendStream sends in batches, each answered once: the cheapest way to send much. Answers come in
 	// the order in which batches complete. A failing send never ends the stream; it is listed in the
@@ -390,10 +394,12 @@ type ConnectionServiceServer interface {
 	// Watch streams events, for a backend without NATS. The first response is `started`: every later
 	// event that matches follows, in order per connection. There is no replay: a watch that ends and is
 	// begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED.
+	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
+	// connection does not end with it: its CLOSE event is the last that comes.
 	//
-	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER, WATCH_LAGGED,
-	// NODE_STOPPING when the broker stops (after the last events).
+	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
+	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
+	// broker stops (after the last events).
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedConnectionServiceServer()
 }

@@ -994,9 +994,10 @@ export const ConnectionService: GenService<{
    * 1013 and the send fails with CONNECTION_CLOSING).
    *
    * Errors: MESSAGE_TOO_LARGE, INVALID_MESSAGE, INVALID_FRAGMENT, INVALID_CONFIRMATION,
-   * INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING, SEND_QUEUE_FULL; with WRITTEN or
-   * RECEIVED also MESSAGE_EXPIRED and NOT_CONFIRMED; with RECEIVED also CONNECTION_PAUSED and
-   * RATE_LIMITED (4,096 receipts of the connection are under way).
+   * INVALID_DURATION, INVALID_REQUEST_ID, CONNECTION_CLOSING (also when the connection ends before the
+   * message is written), SEND_QUEUE_FULL; with WRITTEN or RECEIVED also MESSAGE_EXPIRED and
+   * NOT_CONFIRMED (it was written, or the deadline of the call passed); with RECEIVED also
+   * CONNECTION_PAUSED and RATE_LIMITED (4,096 receipts of the connection are under way).
    *
    * @generated from rpc holdfast.v1.ConnectionService.Send
    */
@@ -1172,10 +1173,12 @@ export const ConnectionService: GenService<{
    * Watch streams events, for a backend without NATS. The first response is `started`: every later
    * event that matches follows, in order per connection. There is no replay: a watch that ends and is
    * begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-   * does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED.
+   * does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
+   * connection does not end with it: its CLOSE event is the last that comes.
    *
-   * Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER, WATCH_LAGGED,
-   * NODE_STOPPING when the broker stops (after the last events).
+   * Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
+   * connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
+   * broker stops (after the last events).
    *
    * @generated from rpc holdfast.v1.ConnectionService.Watch
    */

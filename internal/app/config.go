@@ -59,6 +59,8 @@ type NATS struct {
 	URL string `yaml:"url" name:"nats-url" group:"nats" placeholder:"URL" help:"Use this external server or cluster (URLs separated by \",\") and start none."`
 	// Listen is the embedded server's address; port 0 picks one.
 	Listen string `yaml:"listen,omitempty" name:"nats-listen" group:"nats" placeholder:"ADDRESS" help:"Address of the embedded server; port 0 picks one."`
+	// Insecure allows the embedded server an address beyond loopback.
+	Insecure bool `yaml:"-" name:"insecure-nats" group:"nats" help:"Allow the embedded server an address beyond loopback, although its clients are not authenticated."`
 	// Credentials is a .creds file for an external server.
 	Credentials string `yaml:"credentials" name:"nats-credentials" group:"nats" placeholder:"FILE" help:"Credentials (.creds) for the external server."`
 	// TLS towards an external server.

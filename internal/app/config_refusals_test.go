@@ -53,6 +53,7 @@ var refusals = map[string]struct{ file, want string }{
 	"port too high":      {"nats: {listen: \"127.0.0.1:65536\"}\n", `h.yaml:1: nats.listen: "127.0.0.1:65536" is not an address: want "host:port" or ":port"`},
 	"relative socket":    {"listen: [unix:a.sock]\n", `h.yaml:1: listen[0]: "unix:a.sock" is not an address: want "unix:" and an absolute path of at most 107 bytes`},
 	"control for all":    {"control: {listen: \":7400\"}\n", `h.yaml:1: control.listen: ":7400" can be reached from other machines, and calls are not authenticated: want a loopback address such as 127.0.0.1, or --insecure-control`},
+	"NATS for all":       {"nats: {listen: \"0.0.0.0:4222\"}\n", `h.yaml:1: nats.listen: "0.0.0.0:4222" can be reached from other machines, and clients of the embedded server are not authenticated: want a loopback address such as 127.0.0.1, or --insecure-nats`},
 	"ops for all":        {"ops: {listen: \"[::]:7401\"}\n", `h.yaml:1: ops.listen: "[::]:7401" can be reached from other machines, and requests are not authenticated: want a loopback address such as 127.0.0.1, or --insecure-ops`},
 	"address twice":      {"listen: [\":8080\", \"127.0.0.1:08080\"]\n", `h.yaml:1: listen[1]: "127.0.0.1:08080" is taken by listen[0] (":8080"): want an address of its own`},
 	"socket twice":       {"listen: [unix:/a, unix:/a]\n", `h.yaml:1: listen[1]: "unix:/a" is taken by listen[0] ("unix:/a"): want an address of its own`},

@@ -99,6 +99,9 @@ func (v *checker) addresses() {
 	v.beyondLoopback("control.listen", v.Control.Listen, "calls", "control", v.Control.Insecure)
 	v.beyondLoopback("ops.listen", v.Ops.Listen, "requests", "ops", v.Ops.Insecure)
 	if v.NATS.URL == "" {
+		v.beyondLoopback("nats.listen", v.NATS.Listen, "clients of the embedded server", "nats", v.NATS.Insecure)
+	}
+	if v.NATS.URL == "" {
 		all = v.address(all, "nats.listen", v.NATS.Listen)
 	}
 	v.twice(all)

@@ -128,8 +128,7 @@ func TestOnlyAppKnowsEveryone(t *testing.T) {
 // starters are the files that may contain a go statement or its like, with what they start. Every
 // other goroutine would have nobody who waits for it.
 var starters = map[string]string{
-	"internal/app/app.go":    "the listeners; stop waits for them",
-	"internal/app/wiring.go": "the demo; stop waits for it",
+	"internal/app/app.go": "the listeners; stop waits for them",
 }
 
 // TestEveryGoroutineHasAnOwner looks at the packages that own none of their own.

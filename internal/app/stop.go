@@ -16,8 +16,8 @@ const pace = 1000
 // with 1012, the last events, the calls that watched it, the rest. It may be called on a broker that
 // did not start whole.
 func (b *broker) stop(ctx context.Context) error {
-	b.stopDemo()
 	b.drain(ctx)
+	b.stopDemo()
 	err := b.closeBus(ctx)
 	if b.control != nil {
 		b.control.Stop(ctx)

@@ -1,11 +1,9 @@
 package app
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -38,8 +36,8 @@ func (b *broker) endpoints() ([]*endpoint, error) {
 	for i, c := range b.cfg.Endpoints {
 		size := int64(c.Limits.MessageSize)
 		if size > fits && b.cfg.MessageSizeSet(i) {
-			return nil, fmt.Errorf("endpoints[%d].limits.message_size: %s does not fit into the NATS server's max_payload: at most %d bytes",
-				i, c.Limits.MessageSize, fits)
+			return nil, b.cfg.Problem(fmt.Sprintf("endpoints[%d].limits.message_size", i),
+				"%s does not fit into the NATS server's max_payload: want at most %d bytes", c.Limits.MessageSize, fits)
 		}
 		if size > fits {
 			b.logger.Warn("messages are limited by the NATS server's max_payload",
@@ -81,11 +79,6 @@ func (b *broker) writeReady(w io.Writer) error {
 	}
 	return json.NewEncoder(w).Encode(line)
 }
-
-// pages answers plain HTTP requests for "/", or is nil.
-func (b *broker) pages() http.Handler { return nil }
-
-func (b *broker) startDemo(context.Context) error { return nil }
 
 // shownNATS is the URL without secrets.
 func shownNATS(urls string) string {

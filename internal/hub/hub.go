@@ -32,8 +32,8 @@ type Hub struct {
 	endedMu  sync.Mutex
 	ended    Traffic // of connections that have ended
 	reported Traffic // the last totals that Stats answered
-	causes  [causeEnd]uint64
-	faults  map[string]uint64
+	causes   [causeEnd]uint64
+	faults   map[string]uint64
 }
 
 // New makes the hub of one node. The publisher must be ready to take events.

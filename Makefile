@@ -26,6 +26,9 @@ extras := events,dev
 # What the tests of every language look for.
 export HOLDFAST_BROKER := $(CURDIR)/bin/broker
 export HOLDFAST_NATS_SERVER := $(CURDIR)/bin/nats-server
+# No test of what this repository promises may be skipped.
+export HOLDFAST_REQUIRE_BROWSER := 1
+export HOLDFAST_REQUIRE_CLIENTS := 1
 
 .PHONY: help
 help: ## Lists the targets.

@@ -185,6 +185,7 @@ endpoints:
 	wstest.Dial(t, b.URL("/chat/7?token=secret&page=2"), http.Header{
 		"Origin": {"https://app.example.org"}, "X-Device": {"phone"}, "Sec-Websocket-Protocol": {"v1.chat, v2.chat"},
 	})
+	events.Wait(1)
 	wstest.Dial(t, b.URL("/raw"), nil)
 	open := events.Wait(2)
 	var c struct {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/holdfast-broker/holdfast/internal/demo/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
 )

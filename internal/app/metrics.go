@@ -3,12 +3,13 @@ package app
 import (
 	"path"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
 	"github.com/holdfast-broker/holdfast/internal/bus"
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/rpc"
 	"github.com/holdfast-broker/holdfast/internal/ws"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // metric is one family: how it is described and where its samples come from. Everything is read when

@@ -19,8 +19,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-
-	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
 // Patience is how long a test waits for what must come.
@@ -197,16 +195,10 @@ func (b *Broker) Stderr() string { return b.stderr.String() }
 // URL is the address of an endpoint for WebSocket clients.
 func (b *Broker) URL(path string) string { return b.Listen[0] + path }
 
-// Control is a client of the control API.
-func (b *Broker) Control() holdfastv1.ConnectionServiceClient {
-	b.t.Helper()
-	return holdfastv1.NewConnectionServiceClient(b.GRPC())
-}
-
 // GRPC is a connection to the control API.
 func (b *Broker) GRPC() *grpc.ClientConn {
 	b.t.Helper()
-	cc, err := grpc.NewClient(b.Ready.Control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := grpc.NewClient(b.Control, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func (b *backend) sendMany(ctx context.Context, ids []string, message *holdfastv
 		return
 	}
 	for _, failure := range answer.GetFailures() {
-		if codes.Code(failure.GetCode()) == codes.NotFound { //nolint:gosec // a status code is small
+		if codes.Code(failure.GetCode()) == codes.NotFound {
 			delete(b.known, failure.GetConnectionId())
 		}
 	}

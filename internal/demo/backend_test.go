@@ -116,6 +116,16 @@ func TestConnectionsOfUnreachableNodesAreKept(t *testing.T) {
 	}
 }
 
+func TestSlowPageIsToldThatLinesAreMissing(t *testing.T) {
+	w := newWorld(t, alice)
+	w.run(t)
+	w.wait(t, "notice") // of the start
+	w.publish(t, "writable", alice, "2", `{"buffered_amount":0}`)
+	if s := w.wait(t, "notice"); !slices.Equal(s.to, []string{alice}) || !strings.Contains(s.body["text"].(string), "missing") {
+		t.Errorf("%v to %v", s.body, s.to)
+	}
+}
+
 func TestClosingIsNamed(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"code":4000,"sent_code":4000,"sent_reason":"bye","cause":"BACKEND_CLOSE"}`: `BACKEND_CLOSE 4000 "bye"`,

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-broker/holdfast/internal/demo/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
 )
 
 // page is the address of the demo page of a broker.
@@ -24,7 +24,7 @@ func TestDemoInABrowser(t *testing.T) {
 	}
 	for _, step := range []struct {
 		name string
-		run  func(t *testing.T, one, two *tab)
+		run  func(one, two *tab)
 	}{
 		{"both tabs see both connections", seeEachOther},
 		{"they chat both ways", chatBothWays},
@@ -40,22 +40,22 @@ func TestDemoInABrowser(t *testing.T) {
 		// Steps build on each other, as a person's do.
 		ok := t.Run(step.name, func(t *testing.T) {
 			one.t, two.t = t, t
-			step.run(t, one, two)
+			step.run(one, two)
 		})
 		if !ok {
 			t.Fatal("the steps that follow need this one")
 		}
 	}
 	one.t, two.t = t, t
-	takePictures(t, one, two)
+	takePictures(one, two)
 	t.Run("a connection that is gone is named", func(t *testing.T) {
 		one.t, two.t = t, t
-		actOnGone(t, one, two)
+		actOnGone(one, two)
 	})
 }
 
 // takePictures shows the page as a person sees it: two widths, two colour schemes.
-func takePictures(t *testing.T, one, two *tab) {
+func takePictures(one, two *tab) {
 	one.act(two.id, "get")
 	one.shows("#facts", two.id)
 	for _, look := range []string{"light", "dark"} {
@@ -66,40 +66,40 @@ func takePictures(t *testing.T, one, two *tab) {
 		one.shot("phone-" + look)
 	}
 	if wide := evaluate[int](one, "document.documentElement.scrollWidth"); wide > 390 {
-		t.Errorf("on a phone the page is %d pixels wide", wide)
+		one.t.Errorf("on a phone the page is %d pixels wide", wide)
 	}
 }
 
-func seeEachOther(_ *testing.T, one, two *tab) {
+func seeEachOther(one, two *tab) {
 	for _, p := range []*tab{one, two} {
 		p.shows("#count", "2")
-		p.until(`document.querySelectorAll("[data-id='%s'], [data-id='%s']").length === 2`, one.id, two.id)
-		p.until(`document.querySelector("[data-id='%s'] .tags").textContent === "this tab"`, p.id)
+		p.untilf(`document.querySelectorAll("[data-id='%s'], [data-id='%s']").length === 2`, one.id, two.id)
+		p.untilf(`document.querySelector("[data-id='%s'] .tags").textContent === "this tab"`, p.id)
 	}
 }
 
-func chatBothWays(t *testing.T, one, two *tab) {
+func chatBothWays(one, two *tab) {
 	one.say("Hello from the first tab")
 	two.shows("#log", "Hello from the first tab")
-	one.until(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
+	one.untilf(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
 	two.say("And hello back")
 	one.shows("#log", "And hello back")
-	two.until(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
+	two.untilf(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
 	if n := one.count("#log .mine"); n != 1 {
-		t.Errorf("the first tab shows %d lines of its own, want 1", n)
+		one.t.Errorf("the first tab shows %d lines of its own, want 1", n)
 	}
 }
 
-func noMarkup(t *testing.T, one, two *tab) {
+func noMarkup(one, two *tab) {
 	const line = `<img src=x onerror=alert(1)> & "quotes"`
 	one.say(line)
 	two.shows("#log", line)
 	if n := two.count("#log img"); n != 0 {
-		t.Errorf("a chat line made %d elements", n)
+		one.t.Errorf("a chat line made %d elements", n)
 	}
 }
 
-func privateLine(t *testing.T, one, two *tab) {
+func privateLine(one, two *tab) {
 	one.pick(two.id)
 	one.fill("#line", "only for you")
 	one.click("#receipt")
@@ -107,37 +107,37 @@ func privateLine(t *testing.T, one, two *tab) {
 	two.shows("#log .private", "only for you")
 	one.shows("#result", "received by its browser")
 	if n := one.count("#log .private"); n != 0 {
-		t.Error("the private line came to its writer, too")
+		one.t.Error("the private line came to its writer, too")
 	}
 }
 
-func pingShowsTime(_ *testing.T, one, two *tab) {
+func pingShowsTime(one, two *tab) {
 	one.act(two.id, "ping")
-	one.until(`/rtt \d+\.\d\d ms/.test(document.querySelector("#result").textContent)`)
+	one.untilf(`/rtt \d+\.\d\d ms/.test(document.querySelector("#result").textContent)`)
 }
 
-func getShowsFacts(_ *testing.T, one, two *tab) {
+func getShowsFacts(one, two *tab) {
 	one.act(two.id, "get")
 	one.shows("#facts", two.id)
 	one.shows("#facts", "messages_in")
-	one.until(`document.querySelector("#facts-box").open`)
+	one.untilf(`document.querySelector("#facts-box").open`)
 }
 
-func eventsAreShown(_ *testing.T, one, two *tab) {
-	one.until(`[...document.querySelectorAll("#events tr")].some((row) => row.cells[0].textContent === "1"
+func eventsAreShown(one, two *tab) {
+	one.untilf(`[...document.querySelectorAll("#events tr")].some((row) => row.cells[0].textContent === "1"
 		&& row.cells[1].textContent === "open" && row.querySelector(".who").title === %q)`, two.id)
 	one.shows("#events .kind-message", "message")
 }
 
-func pauseAndResume(t *testing.T, one, two *tab) {
+func pauseAndResume(one, two *tab) {
 	one.act(two.id, "pause")
-	two.until(`!document.querySelector("#paused").hidden`)
-	one.until(`document.querySelector("[data-id='%s']").dataset.paused === "true"`, two.id)
+	two.untilf(`!document.querySelector("#paused").hidden`)
+	one.untilf(`document.querySelector("[data-id='%s']").dataset.paused === "true"`, two.id)
 
 	two.say("said while paused")
 	two.click("#fill")
-	two.until(`Number(document.querySelector("#buffered").dataset.bytes) > 0`)
-	t.Log("bufferedAmount: ", two.text("#buffered"))
+	two.untilf(`Number(document.querySelector("#buffered").dataset.bytes) > 0`)
+	one.t.Log("bufferedAmount: ", two.text("#buffered"))
 	two.shot("paused")
 
 	// What needs the client's answer is refused, with the reason; sending goes on.
@@ -146,40 +146,40 @@ func pauseAndResume(t *testing.T, one, two *tab) {
 	one.say("you still hear me")
 	two.shows("#log", "you still hear me")
 	if log := one.text("#log"); strings.Contains(log, "said while paused") {
-		t.Error("a message came out of a paused connection")
+		one.t.Error("a message came out of a paused connection")
 	}
 
 	one.act(two.id, "resume")
 	one.shows("#log", "said while paused")
-	two.until(`document.querySelector("#paused").hidden && document.querySelector("#buffered").dataset.bytes === "0"`)
-	two.until(`document.querySelectorAll("#log .pending").length === 0`)
+	two.untilf(`document.querySelector("#paused").hidden && document.querySelector("#buffered").dataset.bytes === "0"`)
+	two.untilf(`document.querySelectorAll("#log .pending").length === 0`)
 }
 
-func closeWithCode(_ *testing.T, one, two *tab) {
+func closeWithCode(one, two *tab) {
 	before := two.id
 	one.pick(two.id)
 	one.fill("#code", "4000")
 	one.fill("#reason", "enough for today")
 	one.click("#close button")
 	two.shows("#status", "4000, enough for today")
-	two.until(`document.querySelector("#status").dataset.state === "closed"`)
+	two.untilf(`document.querySelector("#status").dataset.state === "closed"`)
 	one.shows("#result", "clean, its code was 4000")
-	one.until(`document.querySelector("[data-id='%s']") === null`, before)
+	one.untilf(`document.querySelector("[data-id='%s']") === null`, before)
 	one.shows("#log", `BACKEND_CLOSE 4000 "enough for today"`)
 	two.click("#connect")
 	two.awaitID(before)
 }
 
-func terminateAndReturn(_ *testing.T, one, two *tab) {
+func terminateAndReturn(one, two *tab) {
 	before := two.id
 	one.act(two.id, "terminate")
 	two.shows("#log", "Connection lost (1006")
 	two.awaitID(before)
 	one.shows("#log", "BACKEND_TERMINATE 1006")
-	one.until(`document.querySelector("[data-id='%s']") !== null`, two.id)
+	one.untilf(`document.querySelector("[data-id='%s']") !== null`, two.id)
 }
 
-func actOnGone(_ *testing.T, one, two *tab) {
+func actOnGone(one, two *tab) {
 	// The panel would not offer it: this is what a slower person meets.
 	one.pick(two.id)
 	evaluate[bool](one, `(() => {
@@ -197,14 +197,14 @@ func TestPageSurvivesARestartOfTheBroker(t *testing.T) {
 	first := brokertest.Start(t, "--demo")
 	p := open(t, browser, page(first))
 	before := p.id
-	first.Stop(t)
+	first.Stop()
 	p.shows("#log", "The broker restarts (1012")
-	p.until(`document.querySelector("#me").textContent === "—"`)
+	p.untilf(`document.querySelector("#me").textContent === "—"`)
 	brokertest.Start(t, "--demo", "--listen="+strings.TrimPrefix(first.Listen[0], "ws://"))
 	p.awaitID(before)
 	p.shows("#log", "before it was")
 	p.say("still here")
-	p.until(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
+	p.untilf(`document.querySelectorAll("#log .mine:not(.pending)").length === 1`)
 }
 
 // TestPageIsServedByTheBroker: plain HTTP on the client port.

@@ -9,11 +9,10 @@ import (
 	"testing"
 )
 
-func fetch(t *testing.T, method, path string) *http.Response {
-	t.Helper()
+func fetch(method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	Handler().ServeHTTP(w, httptest.NewRequest(method, path, nil))
-	return w.Result()
+	return w
 }
 
 func TestPageIsServedWithItsTypes(t *testing.T) {
@@ -23,11 +22,11 @@ func TestPageIsServedWithItsTypes(t *testing.T) {
 		"/style.css": "text/css; charset=utf-8",
 		"/icon.svg":  "image/svg+xml",
 	} {
-		answer := fetch(t, http.MethodGet, path)
-		if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != want {
-			t.Errorf("%s: %d %s, want 200 %s", path, answer.StatusCode, answer.Header.Get("Content-Type"), want)
+		answer := fetch(http.MethodGet, path)
+		if answer.Code != http.StatusOK || answer.Header().Get("Content-Type") != want {
+			t.Errorf("%s: %d %s, want 200 %s", path, answer.Code, answer.Header().Get("Content-Type"), want)
 		}
-		if csp := answer.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		if csp := answer.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: Content-Security-Policy %q", path, csp)
 		}
 	}
@@ -35,12 +34,12 @@ func TestPageIsServedWithItsTypes(t *testing.T) {
 
 func TestNothingElseIsServed(t *testing.T) {
 	for _, path := range []string{"/page/index.html", "/../page.go", "/missing.js", "/app", "/.js"} {
-		if answer := fetch(t, http.MethodGet, path); answer.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: %d, want 404", path, answer.StatusCode)
+		if answer := fetch(http.MethodGet, path); answer.Code != http.StatusNotFound {
+			t.Errorf("%s: %d, want 404", path, answer.Code)
 		}
 	}
-	if answer := fetch(t, http.MethodPost, "/"); answer.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("POST /: %d, want 405", answer.StatusCode)
+	if answer := fetch(http.MethodPost, "/"); answer.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST /: %d, want 405", answer.Code)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a page may take to show what a test expects.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // browserPath finds a browser. Without one the test is skipped, or fails where one is required.
 func browserPath(t *testing.T) string {
@@ -128,8 +128,8 @@ const waiting = `new Promise((resolve) => {
 	look();
 })`
 
-// until waits until an expression is true in the page.
-func (p *tab) until(format string, args ...any) {
+// untilf waits until an expression is true in the page.
+func (p *tab) untilf(format string, args ...any) {
 	p.t.Helper()
 	expression := fmt.Sprintf(format, args...)
 	if !evaluate[bool](p, waiting, expression, (patience / 2).Milliseconds()) {
@@ -141,7 +141,7 @@ func (p *tab) until(format string, args ...any) {
 // shows waits until an element's text contains words.
 func (p *tab) shows(selector, words string) {
 	p.t.Helper()
-	p.until(`document.querySelector(%q).textContent.includes(%q)`, selector, words)
+	p.untilf(`document.querySelector(%q).textContent.includes(%q)`, selector, words)
 }
 
 func (p *tab) text(selector string) string {
@@ -157,7 +157,7 @@ func (p *tab) count(selector string) int {
 // awaitID waits until the tab has an ID that is not the one before.
 func (p *tab) awaitID(before string) {
 	p.t.Helper()
-	p.until(`![%q, "—"].includes(document.querySelector("#me").textContent)`, before)
+	p.untilf(`![%q, "—"].includes(document.querySelector("#me").textContent)`, before)
 	p.id = p.text("#me")
 }
 
@@ -181,7 +181,7 @@ func (p *tab) say(text string) {
 // pick chooses a connection in the panel.
 func (p *tab) pick(id string) {
 	p.t.Helper()
-	p.until(`document.querySelector("[data-id='%s']") !== null`, id)
+	p.untilf(`document.querySelector("[data-id='%s']") !== null`, id)
 	p.click(fmt.Sprintf("[data-id='%s'] input", id))
 }
 

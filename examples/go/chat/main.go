@@ -9,7 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -93,7 +93,7 @@ func (c chat) say(line string) {
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(c.here)), 10_000) { // SendMany takes no more
 		request := &holdfastv1.SendManyRequest{ConnectionIds: ids, Message: message}
 		if _, err := c.broker.SendMany(context.Background(), request); err != nil {
-			log.Print(err)
+			slog.Warn("not sent", "error", err)
 		}
 	}
 }
@@ -103,7 +103,8 @@ func nameOf(id string) string { return "guest-" + id[len(id)-4:] }
 // must ends the program on an error: another start, and it goes on where it was.
 func must[T any](value T, err error) T {
 	if err != nil {
-		log.Fatal(err)
+		slog.Error("cannot go on", "error", err)
+		os.Exit(1)
 	}
 	return value
 }

@@ -9,7 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -44,7 +44,7 @@ func main() {
 			echo.Payload = &holdfastv1.Message_Text{Text: string(msg.Data)}
 		}
 		if _, err := broker.Send(context.Background(), &holdfastv1.SendRequest{ConnectionId: id, Message: echo}); err != nil {
-			log.Printf("%s: %v", id, err) // it has left, or it reads too slowly
+			slog.Warn("not echoed", "connection", id, "error", err) // it has left, or it reads too slowly
 		}
 	}))
 	must(0, bus.Flush()) // from here on the server gives us every message
@@ -58,7 +58,8 @@ func main() {
 // must ends the program on an error.
 func must[T any](value T, err error) T {
 	if err != nil {
-		log.Fatal(err)
+		slog.Error("cannot go on", "error", err)
+		os.Exit(1)
 	}
 	return value
 }

@@ -12,6 +12,7 @@ const LOOK_EVERY = 200; // ms between looks at bufferedAmount, which has no even
 let me = "";
 let before = ""; // the ID before the last loss
 let paused = false;
+let open = false;
 
 const receive = {
   welcome: ({ id }) => {
@@ -58,8 +59,10 @@ function onState({ state, text, code }) {
   $("status").textContent = text;
   $("connect").hidden = state !== "closed" && state !== "waiting";
   $("fill").disabled = state !== "open";
+  const was = open;
+  open = state === "open";
   if (code === undefined) return;
-  chat.note(`${text}.`, "trouble");
+  if (was) chat.note(`${text}.`, "trouble"); // attempts that fail are no news, the status line has them
   chat.lost();
   before = me || before;
   me = "";

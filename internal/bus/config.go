@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // Defaults of Config.

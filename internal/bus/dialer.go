@@ -64,6 +64,7 @@ func (d *dialer) err() error {
 // using the connection; a later PONG would then confirm events that never left.
 type strictConn struct{ net.Conn }
 
+// Write closes the connection when it fails.
 func (c strictConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if err != nil {

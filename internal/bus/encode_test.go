@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/holdfast-broker/holdfast/internal/hub"
-	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
 // same fails unless our JSON is the library's, but for the white space that it adds at random, and the

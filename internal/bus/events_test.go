@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protojson"
+
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
-	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // event is what a subscriber sees of one.

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // inbound is the connection for what flows towards the broker. It is an ordinary one that nats.go keeps

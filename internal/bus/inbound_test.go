@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // replies notes what the bus wants sent, and answers what a test says.

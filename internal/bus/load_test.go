@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	"github.com/holdfast-broker/holdfast/internal/hub"
-	"github.com/nats-io/nats.go"
 )
 
 // load is clients that send as fast as the bus takes it, each a life from open to close.

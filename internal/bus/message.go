@@ -4,8 +4,9 @@ import (
 	"strconv"
 	"unsafe"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // message is the nats.Msg of one event after the other: its buffers and its header map are reused, so

@@ -114,8 +114,9 @@ func TestOutboxMemory(t *testing.T) {
 	if len(o.ring) > keepRing || len(o.arena.spare) > spareChunks || o.bytes != 0 {
 		t.Errorf("kept: ring %d, chunks %d, bytes %d", len(o.ring), len(o.arena.spare), o.bytes)
 	}
+	e, payload := &hub.Event{Kind: hub.KindMessage, Conn: conn, User: "ann"}, []byte("hello")
 	if allocs := testing.AllocsPerRun(1000, func() {
-		o.put(&hub.Event{Kind: hub.KindMessage, Conn: conn, User: "ann"}, []byte("hello"))
+		o.put(e, payload)
 		o.published(o.tail)
 		o.release(o.tail)
 	}); allocs > 0 {

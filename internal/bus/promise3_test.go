@@ -165,3 +165,34 @@ func TestPromise3PublishNeverBlocks(t *testing.T) {
 		t.Errorf("Close: %v after %v", err, time.Since(begin))
 	}
 }
+
+// A PONG confirms what was published before its PING, and nothing that was published meanwhile.
+func TestPromise3BarrierConfirmsOnlyWhatCameBefore(t *testing.T) {
+	url := bustest.Server(t)
+	proxy := bustest.NewProxy(t, url)
+	r := bustest.Record(t, url, "holdfast.*.message.>")
+	n := startNode(t, proxy.URL)
+	stats := func() PublisherStats { return n.bus.Stats().Publisher }
+	c, _ := n.open(t)
+	eventually(t, "open event confirmed", func() bool { return stats().Confirmed == 1 })
+	proxy.Hold()
+	pings := proxy.Pings()
+	c.Message(hub.Text, []byte("before"))
+	r.Wait(1)
+	eventually(t, "barrier", func() bool { return proxy.Pings() > pings })
+	proxy.Swallow()
+	c.Message(hub.Text, []byte("during"))
+	eventually(t, "published", func() bool { return stats().Published == 3 })
+	proxy.Release()
+	eventually(t, "first message confirmed", func() bool { return stats().Confirmed >= 2 })
+	if got := stats().Confirmed; got != 2 {
+		t.Errorf("%d confirmed", got)
+	}
+	proxy.Cut()
+	if m := r.Wait(2)[1]; string(m.Data) != "during" || m.Header.Get(HeaderSeq) != "3" {
+		t.Errorf("%s, seq %s", m.Data, m.Header.Get(HeaderSeq))
+	}
+	if st := stats(); st.Republished != 1 || st.Reconnects != 1 {
+		t.Errorf("%+v", st)
+	}
+}

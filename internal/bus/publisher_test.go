@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	"github.com/holdfast-broker/holdfast/internal/hub"
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 func TestFullOutboxSaysBusyAndThenRoom(t *testing.T) {

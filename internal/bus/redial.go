@@ -8,8 +8,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // The waits between attempts to connect: each twice the one before, give or take half.

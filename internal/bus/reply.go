@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // maxReply is the largest payload for a client, as in the control API.

@@ -142,7 +142,8 @@ func awaitReady(ns *server.Server, log *serverLog) error {
 func (s *Server) URL() string { return s.nats.ClientURL() }
 
 // Shutdown waits until no client has bytes pending, at most 5 s and until ctx ends, and stops the
-// server. Without the wait a subscriber loses what the server still holds for it.
+// server. While it stops, the server writes to each client once more what is left (2.15.2, when it is
+// awaited); the wait is there so that delivery does not hang on that one write.
 func (s *Server) Shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, serverDrainTimeout)
 	defer cancel()

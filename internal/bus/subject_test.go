@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-broker/holdfast/internal/hub"
 	"pgregory.net/rapid"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 const testID = "abcdefghij-abcdefghij234567"

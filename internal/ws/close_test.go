@@ -204,13 +204,26 @@ func TestResetInTheMiddleOfAFrame(t *testing.T) {
 	}
 }
 
-func TestDataAndEndInOneSegmentAreBothSeen(t *testing.T) {
-	for range 300 {
-		l := connected(t, ws.Config{}, nil)
-		l.peer.Send(wstest.Text("bye"))
-		_ = l.peer.Close()
-		l.rec.End()
-	}
+// The poller tells of the data and of the end behind it but once.
+func TestEndBehindDataIsSeen(t *testing.T) {
+	var blocked, proceed = make(chan struct{}), make(chan struct{})
+	l := connected(t, ws.Config{HeartbeatInterval: -1}, func(l *link) {
+		l.rec.Message = func(_ wire.Opcode, payload []byte) bool {
+			if string(payload) == "first" {
+				close(blocked)
+				<-proceed
+			}
+			return true
+		}
+	})
+	l.peer.Send(wstest.Text("first"))
+	<-blocked
+	l.peer.Send(wstest.Text("last"))
+	_ = l.peer.Close()
+	time.Sleep(50 * time.Millisecond) // for the poller
+	close(proceed)
+	l.rec.WaitFor("text last")
+	l.rec.End()
 }
 
 func TestCloseIsToldOnceWhoeverEndsIt(t *testing.T) {

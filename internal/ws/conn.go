@@ -23,14 +23,15 @@ type Conn struct {
 	cfg       *Config
 	transport transport
 
-	alarm alarm // guarded by the clock
+	alarm alarm  // guarded by the clock
+	acked uint64 // by the peer's side, when the clock's goroutine looked last
 
 	// seen by all
 	started  atomic.Bool
 	over     atomic.Bool   // nothing more is read or written
 	closing  atomic.Bool   // no further message is taken or given to the Handler
 	held     atomic.Uint32 // set of Hold; written under readMu
-	lastSign atomic.Int64  // clock time of the last bytes read, or of the end of a hold
+	lastSign atomic.Int64  // clock time of the last sign of life, or of the end of a hold
 	rtt      atomic.Int64  // of the last answered ping; 0 before
 
 	// readMu is held while a chunk is processed, never while waiting for one. writeMu may be taken

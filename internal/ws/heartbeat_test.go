@@ -1,6 +1,8 @@
 package ws_test
 
 import (
+	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +90,33 @@ func TestWhateverIsReadIsASignOfLife(t *testing.T) {
 			t.Errorf("ended as %+v", l.rec.End())
 		}
 	})
+}
+
+// The ping is behind a megabyte that takes the peer three times the timeout to read.
+func TestSlowReaderIsNotTakenForADeadOne(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells how much the peer has acknowledged")
+	}
+	const timeout = 300 * time.Millisecond
+	l := connected(t, ws.Config{HeartbeatInterval: timeout, HeartbeatTimeout: timeout}, nil)
+	_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	mustSend(t, l.Conn, binaryMessage(1<<20), nil)
+	buf := make([]byte, 16<<10)
+	for read := 0; read < 1<<20-128<<10; { // what is left may be on the peer's side already
+		time.Sleep(3 * timeout / 64)
+		n, err := l.peer.Read(buf)
+		if err != nil || l.rec.Ended() {
+			t.Fatalf("the slow reader was cut off: %v", err)
+		}
+		read += n
+	}
+	start := time.Now()
+	if end := l.rec.End(); end.Cause != ws.PingTimeout { // now it reads nothing
+		t.Errorf("ended as %+v", end)
+	}
+	if d := time.Since(start); d > 10*timeout {
+		t.Errorf("a peer that reads nothing was given up after %v", d)
+	}
 }
 
 func TestNoHeartbeat(t *testing.T) {

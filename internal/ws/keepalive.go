@@ -24,6 +24,13 @@ func (c *Conn) tick(now int64) {
 
 	c.answer(late, ErrNotConfirmed)
 	c.answer(expired, ErrExpired)
+	if dead == PingTimeout && c.progress() {
+		dead = 0
+		c.grantTime(now)
+	}
+	if ping {
+		c.progress() // from here on
+	}
 	switch {
 	case dead != 0:
 		c.finishWith(dead, "no sign of life after a ping")
@@ -58,6 +65,25 @@ func (c *Conn) deadLocked(now int64) Cause {
 		return PingTimeout
 	}
 	return 0
+}
+
+// progress: since it was asked last the peer's side has acknowledged something, and there is more for
+// it to take, behind which the ping may be. So a slow reader is not taken for a dead one.
+func (c *Conn) progress() bool {
+	acked, waiting := c.transport.backlog()
+	old := c.acked
+	c.acked = acked
+	return waiting && acked > old
+}
+
+// grantTime waits as long again for a sign of life.
+func (c *Conn) grantTime(now int64) {
+	c.lastSign.Store(now)
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if !c.over.Load() {
+		c.armLocked(now)
+	}
 }
 
 // awaitsLifeLocked: a connection that is closing has its own time limit.

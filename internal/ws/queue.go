@@ -24,29 +24,6 @@ type sendQueue struct {
 	refused  bool // a message was refused since the queue was last empty
 }
 
-// outFrame is one frame to write.
-type outFrame struct {
-	op           wire.Opcode
-	fin          bool
-	begun        bool // the header is on its way
-	ends         bool // the last frame of a message
-	confirmation Confirmation
-	payload      []byte // what is left of it
-	done         Done
-}
-
-// outMessage is one message: a frame, or fragments that come one by one.
-type outMessage struct {
-	expires   int64 // 0: never
-	begun     bool  // a frame of it was taken: it must be completed
-	frames    []outFrame
-	single    [1]outFrame // backs frames of a message that is whole
-	op        wire.Opcode // of fragments
-	number    uint64      // of fragments, else 0
-	open      bool        // fragments: more will come
-	continued int64       // fragments: when the last one came
-}
-
 // room reports whether a message of that size may be queued: always into an empty queue.
 func (q *sendQueue) room(size int, cfg *Config) bool {
 	return fits(q.bytes, q.count, size, cfg)
@@ -80,14 +57,6 @@ func (q *sendQueue) pass(m *Message, done Done) bool {
 	q.account(&f, 1)
 	q.take(f)
 	return true
-}
-
-func newFrame(op wire.Opcode, m *Message, done Done) outFrame {
-	f := outFrame{op: op, fin: !m.More, payload: m.Payload, done: done}
-	if done != nil {
-		f.confirmation = m.Confirmation
-	}
-	return f
 }
 
 // account takes a message's frame on the account, or with -1 off it, while none of it is on its way.
@@ -163,10 +132,6 @@ func (q *sendQueue) nextMessage(now int64, expired *[]Done) {
 	}
 }
 
-func (om *outMessage) expired(now int64) bool {
-	return om.expires != 0 && now >= om.expires && !om.begun
-}
-
 // shift takes the first message out.
 func (q *sendQueue) shift() {
 	q.messages[0] = nil // it may go before the rest of the list does
@@ -225,16 +190,6 @@ func (q *sendQueue) makeRoom(size int, cfg *Config) (dones []Done) {
 	})
 }
 
-// droppable: whole, and nothing of it is on its way.
-func (om *outMessage) droppable() bool { return !om.open && !om.begun }
-
-func (om *outMessage) size() (n int) {
-	for i := range om.frames {
-		n += len(om.frames[i].payload)
-	}
-	return n
-}
-
 // clear empties the queue but for a frame that is half written.
 func (q *sendQueue) clear() (dones []Done) {
 	for _, om := range q.messages {
@@ -252,11 +207,4 @@ func (q *sendQueue) abandon() []Done {
 	dones := appendDone(q.clear(), q.current.done)
 	*q = sendQueue{}
 	return dones
-}
-
-func appendDone(dst []Done, d Done) []Done {
-	if d == nil {
-		return dst
-	}
-	return append(dst, d)
 }

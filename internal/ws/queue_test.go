@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -154,6 +155,32 @@ func TestControlFramesPassMessages(t *testing.T) {
 		l.peer.Expect(wire.Pong, "pong")
 		l.peer.Expect(wire.Text, "1")
 	})
+}
+
+// A batch that is nearly full must not lose the control frames that are added at its end.
+func TestControlFramesAtTheEndOfABatch(t *testing.T) {
+	reason := strings.Repeat("r", wire.MaxReason)
+	for size := ws.ChunkSize - 320; size < ws.ChunkSize+10; size++ {
+		synctest.Test(t, func(t *testing.T) {
+			l := stuck(t, ws.Config{})
+			m := binaryMessage(size)
+			m.Confirmation = ws.Received
+			mustSend(t, l.Conn, m, func(ws.Outcome) {})
+			l.Close(4000, reason, 0, nil)
+			l.peer.Expect(wire.Text, "0")
+			if f := l.peer.Receive(); len(f.Payload) != size {
+				t.Fatalf("message of %d bytes came with %d", size, len(f.Payload))
+			}
+			if f := l.peer.Receive(); f.Opcode != wire.Ping {
+				t.Fatalf("received %v behind a message of %d bytes", f.Opcode, size)
+			}
+			if got := l.peer.ExpectClose(4000); got != reason {
+				t.Fatalf("reason is %q behind a message of %d bytes", got, size)
+			}
+			l.peer.Send(wstest.Close(4000, ""))
+			l.rec.End()
+		})
+	}
 }
 
 // Messages carry sender, number and checksum, so that nothing lost, mixed or out of order goes unseen.

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -191,45 +192,22 @@ func TestNoReceiptWhileHeld(t *testing.T) {
 	l.peer.Expect(wire.Text, "x")
 }
 
-func TestReceiptsGoOnBehindLargeMessages(t *testing.T) {
-	l := connected(t, ws.Config{SendQueueBytes: 64 << 20}, nil)
-	stop := make(chan struct{})
-	sent := make(chan struct{})
-	done, told := outcome(t)
-	mustSend(t, l.Conn, confirmed("receipt, please", ws.Received), done)
-	go func() { // never lets the queue run empty
-		defer close(sent)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_, _ = l.Send(binaryMessage(1<<20), nil)
-			}
+// The ping of a receipt passes messages that came later, also where none of them ends with a batch.
+func TestPingForAReceiptPassesLaterMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := stuck(t, ws.Config{})
+		mustSend(t, l.Conn, confirmed("receipt, please", ws.Received), func(ws.Outcome) {})
+		for range 3 {
+			mustSend(t, l.Conn, binaryMessage(200_000), nil)
 		}
-	}()
-	go func() {
-		for {
-			f, err := l.peer.TryReceive()
-			if err != nil {
-				return
-			}
-			if f.Opcode == wire.Ping {
-				_ = l.peer.TrySend(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
-			}
+		l.peer.Expect(wire.Text, "0")
+		l.peer.Expect(wire.Text, "receipt, please")
+		var got []wire.Opcode
+		for range 4 {
+			got = append(got, l.peer.Receive().Opcode)
 		}
-	}()
-	if o := <-told; o.Err != nil {
-		t.Error(o.Err)
-	}
-	done, told = outcome(t)
-	eventually(t, "a receipt is accepted", func() bool {
-		_, err := l.Send(confirmed("again", ws.Received), done)
-		return err == nil
+		if want := []wire.Opcode{wire.Binary, wire.Ping, wire.Binary, wire.Binary}; !slices.Equal(got, want) {
+			t.Errorf("received %v, want %v", got, want)
+		}
 	})
-	if o := <-told; o.Err != nil {
-		t.Error(o.Err)
-	}
-	close(stop)
-	<-sent
 }

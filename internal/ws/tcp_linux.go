@@ -6,6 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// unacknowledged answers how many bytes the peer's side has acknowledged, and whether some are still to be.
+func unacknowledged(fd int) (acked uint64, waiting bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, false
+	}
+	return info.Bytes_acked, info.Unacked > 0 || info.Notsent_bytes > 0
+}
+
 // limitUnacknowledged lets the kernel end a connection whose peer acknowledges nothing, pings included,
 // for a heartbeat and its timeout: so a dead host is found also while the connection is not read.
 func limitUnacknowledged(nc net.Conn, cfg *Config) {

@@ -20,6 +20,9 @@ type transport interface {
 	// again after each wake, and may return nil for no reason.
 	watch(ready func() bool) error
 	wake()
+	// backlog answers how many bytes the peer's side has acknowledged so far, and whether some still
+	// wait for that; nothing where that cannot be seen.
+	backlog() (acked uint64, waiting bool)
 	// tryWrite writes what it can without waiting.
 	tryWrite(b []byte) (int, error)
 	// write waits until all is written.

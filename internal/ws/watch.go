@@ -11,6 +11,7 @@ import (
 type watcher interface {
 	watch(ready func() bool) error
 	wake()
+	backlog() (acked uint64, waiting bool)
 	// woken turns the error of a read that was only woken into none.
 	woken(err error) error
 }
@@ -50,6 +51,11 @@ func socketError(fd int) error {
 	return err
 }
 
+func (w *socketWatcher) backlog() (acked uint64, waiting bool) {
+	_ = w.rc.Control(func(fd uintptr) { acked, waiting = unacknowledged(int(fd)) })
+	return acked, waiting
+}
+
 // plainWatcher is for streams of which nothing can be seen without reading.
 type plainWatcher chan struct{}
 
@@ -59,6 +65,8 @@ func (w plainWatcher) wake() {
 	default:
 	}
 }
+
+func (w plainWatcher) backlog() (uint64, bool) { return 0, false }
 
 func (w plainWatcher) watch(ready func() bool) error {
 	if !ready() {

@@ -86,9 +86,6 @@ func (p *Process) Freeze() { p.signal(syscall.SIGSTOP) }
 // Thaw ends Freeze.
 func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }
 
-// Reload makes the server read its configuration again.
-func (p *Process) Reload() { p.signal(syscall.SIGHUP) }
-
 // Terminate ends the server in order (SIGTERM) and waits for it.
 func (p *Process) Terminate() {
 	p.signal(syscall.SIGTERM)

@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
@@ -21,6 +22,8 @@ type Proxy struct {
 	target  string
 	conns   map[net.Conn]struct{}
 	held    bool // what the server sends is kept back
+	gone    bool // what clients send is lost
+	pings   int
 	refuses bool
 	closed  bool
 }
@@ -64,6 +67,28 @@ func (p *Proxy) Hold() {
 	p.held = true
 }
 
+// Swallow loses everything that clients send from now on. Cut or Refuse end it.
+func (p *Proxy) Swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = true
+}
+
+// Release ends Hold.
+func (p *Proxy) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = false
+	p.resumed.Broadcast()
+}
+
+// Pings is how many barriers clients have begun.
+func (p *Proxy) Pings() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pings
+}
+
 // Refuse cuts all connections and accepts no new ones until Admit.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
@@ -83,7 +108,7 @@ func (p *Proxy) cutLocked() {
 	for c := range p.conns {
 		_ = c.Close()
 	}
-	p.held = false
+	p.held, p.gone = false, false
 	p.resumed.Broadcast()
 }
 
@@ -144,6 +169,8 @@ func (p *Proxy) pump(to io.WriteCloser, from net.Conn, replies bool) {
 		n, err := from.Read(buf)
 		if replies {
 			p.awaitRelease()
+		} else if p.lost(buf[:n]) {
+			n = 0
 		}
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -154,6 +181,14 @@ func (p *Proxy) pump(to io.WriteCloser, from net.Conn, replies bool) {
 			return
 		}
 	}
+}
+
+// lost looks at what a client sends, and reports whether it goes nowhere.
+func (p *Proxy) lost(b []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pings += bytes.Count(b, []byte("PING\r\n"))
+	return p.gone
 }
 
 func (p *Proxy) awaitRelease() {

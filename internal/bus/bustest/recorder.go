@@ -25,27 +25,27 @@ type Recorder struct {
 }
 
 // Record subscribes. When it returns the server knows.
-func Record(t testing.TB, url, subject string) *Recorder {
+func Record(t testing.TB, url, subject string, opts ...nats.Option) *Recorder {
 	t.Helper()
 	r := &Recorder{t: t, subject: subject, changed: make(chan struct{})}
 	r.keep = func(m *nats.Msg) { r.msgs = append(r.msgs, m) }
-	r.Connect(url)
+	r.Connect(url, opts...)
 	return r
 }
 
 // RecordFunc is Record with a function that gets each message, one after the other, instead of a list. Until
 // waits for what it has made of them.
-func RecordFunc(t testing.TB, url, subject string, keep func(*nats.Msg)) *Recorder {
+func RecordFunc(t testing.TB, url, subject string, keep func(*nats.Msg), opts ...nats.Option) *Recorder {
 	t.Helper()
 	r := &Recorder{t: t, subject: subject, changed: make(chan struct{}), keep: keep}
-	r.Connect(url)
+	r.Connect(url, opts...)
 	return r
 }
 
 // Connect subscribes through one more connection, for a server that was started again.
-func (r *Recorder) Connect(url string) {
+func (r *Recorder) Connect(url string, opts ...nats.Option) {
 	r.t.Helper()
-	nc := Dial(r.t, url, nats.NoReconnect())
+	nc := Dial(r.t, url, append(opts, nats.NoReconnect())...)
 	sub, err := nc.Subscribe(r.subject, func(m *nats.Msg) {
 		r.mu.Lock()
 		defer r.mu.Unlock()

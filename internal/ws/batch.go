@@ -1,0 +1,155 @@
+package ws
+
+import (
+	"sync"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+)
+
+// batch is what goes to the kernel in one system call: frames, and who wants to know. It may also be
+// without frames, when there is only something to tell.
+type batch struct {
+	buf      *chunk
+	n        int // bytes in buf
+	payload  int // of them payload of messages
+	frames   int // of messages, that end in it
+	messages int // that end in it
+	dones    []Done
+	closes   bool // the close frame is in it: the last batch
+
+	expired  []Done  // of messages that were taken off the queue
+	writable Handler // to be told that the queue is empty; else nil
+}
+
+// fillLimit leaves room in a batch for what is added without asking: two control frames and the header
+// of a message's frame.
+const fillLimit = chunkSize - 2*(2+wire.MaxControlPayload) - wire.MaxHeaderSize
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (c *Conn) freeBatch(b *batch) {
+	c.engine.buffers.putChunk(b.buf)
+	b.buf = nil
+	b.reset()
+	batches.Put(b)
+}
+
+// reset makes room for the next frames.
+func (b *batch) reset() {
+	clear(b.dones)
+	*b = batch{buf: b.buf, dones: b.dones[:0]}
+}
+
+func (b *batch) empty() bool { return b.n == 0 && b.expired == nil && b.writable == nil }
+
+// frame adds a whole frame, which must fit.
+func (b *batch) frame(op wire.Opcode, payload []byte) {
+	b.n = len(wire.AppendFrame(b.buf[:b.n], op, true, payload))
+}
+
+// fillLocked takes as many frames off the queue as fit. When there is nothing to write or to tell it
+// answers false, and the caller is not the writer any more.
+func (c *Conn) fillLocked(b *batch) bool {
+	if !c.over.Load() && !c.ending.closeSent {
+		c.framesLocked(b)
+		if c.queue.refused && c.queue.count == 0 && c.handler != nil {
+			c.queue.refused = false
+			if !c.closing.Load() {
+				b.writable = c.handler
+			}
+		}
+	}
+	if b.empty() {
+		c.leaveLocked()
+		return false
+	}
+	return true
+}
+
+func (c *Conn) framesLocked(b *batch) {
+	now := c.engine.clock.now()
+	owed := c.pings.due() // by the batch before, which had no room for its ping
+	for b.n < fillLimit {
+		if !c.queue.busy && (owed || c.pings.heartbeat.due) {
+			c.pingLocked(b, now)
+			owed = false
+		}
+		if !c.queue.next(now, &b.expired) {
+			c.pingLocked(b, now) // one covers all sends of the batch
+			c.closeFrameLocked(b)
+			return
+		}
+		c.frameLocked(b, now)
+	}
+}
+
+// frameLocked adds the current frame, or as much of it as fits.
+func (c *Conn) frameLocked(b *batch, now int64) {
+	f := &c.queue.current
+	if !f.begun {
+		c.beginLocked(b, now)
+	}
+	n := copy(b.buf[b.n:], f.payload)
+	f.payload = f.payload[n:]
+	b.n += n
+	data := !f.op.IsControl()
+	if data {
+		b.payload += n
+	}
+	if len(f.payload) > 0 {
+		return
+	}
+	if data {
+		b.frames++
+	}
+	if f.ends {
+		b.messages++
+	}
+	switch {
+	case f.done == nil:
+	case f.confirmation == Received:
+		c.queue.receipts--
+		c.pings.await(f.done)
+	default:
+		b.dones = append(b.dones, f.done)
+	}
+	c.queue.finish()
+}
+
+// beginLocked adds the header of the current frame.
+func (c *Conn) beginLocked(b *batch, now int64) {
+	f := &c.queue.current
+	f.begun = true
+	h := wire.Header{Fin: f.fin, Opcode: f.op, Length: uint64(len(f.payload))}
+	b.n = len(wire.AppendHeader(b.buf[:b.n], h))
+	if f.op == wire.Ping {
+		c.limitPingLocked(now)
+		c.pings.sent(f, now)
+	}
+}
+
+// pingLocked adds the ping that the heartbeat, or sends that wait for a receipt, ask for.
+func (c *Conn) pingLocked(b *batch, now int64) {
+	if c.pings.due() {
+		c.limitPingLocked(now)
+		payload := c.pings.next(now)
+		b.frame(wire.Ping, payload[:])
+	}
+}
+
+// limitPingLocked sees to it that the clock comes when the oldest ping is overdue.
+func (c *Conn) limitPingLocked(now int64) {
+	if len(c.pings.list) == 0 {
+		c.engine.clock.arm(c, now+int64(c.cfg.HeartbeatTimeout))
+	}
+}
+
+// closeFrameLocked adds our close frame once nothing else can be written.
+func (c *Conn) closeFrameLocked(b *batch) {
+	if !c.ending.closeDue {
+		return
+	}
+	var payload [wire.MaxControlPayload]byte
+	b.frame(wire.Close, wire.AppendClose(payload[:0], c.ending.code, c.ending.reason))
+	c.ending.closeDue, c.ending.closeSent, b.closes = false, true, true
+}

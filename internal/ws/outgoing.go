@@ -1,0 +1,55 @@
+package ws
+
+import "github.com/holdfast-broker/holdfast/internal/ws/wire"
+
+// outFrame is one frame to write.
+type outFrame struct {
+	op           wire.Opcode
+	fin          bool
+	begun        bool // the header is on its way
+	ends         bool // the last frame of a message
+	confirmation Confirmation
+	payload      []byte // what is left of it
+	done         Done
+}
+
+// outMessage is one message: a frame, or fragments that come one by one.
+type outMessage struct {
+	expires   int64 // 0: never
+	begun     bool  // a frame of it was taken: it must be completed
+	frames    []outFrame
+	single    [1]outFrame // backs frames of a message that is whole
+	op        wire.Opcode // of fragments
+	number    uint64      // of fragments, else 0
+	open      bool        // fragments: more will come
+	continued int64       // fragments: when the last one came
+}
+
+func newFrame(op wire.Opcode, m *Message, done Done) outFrame {
+	f := outFrame{op: op, fin: !m.More, payload: m.Payload, done: done}
+	if done != nil {
+		f.confirmation = m.Confirmation
+	}
+	return f
+}
+
+func (om *outMessage) expired(now int64) bool {
+	return om.expires != 0 && now >= om.expires && !om.begun
+}
+
+// droppable: whole, and nothing of it is on its way.
+func (om *outMessage) droppable() bool { return !om.open && !om.begun }
+
+func (om *outMessage) size() (n int) {
+	for i := range om.frames {
+		n += len(om.frames[i].payload)
+	}
+	return n
+}
+
+func appendDone(dst []Done, d Done) []Done {
+	if d == nil {
+		return dst
+	}
+	return append(dst, d)
+}

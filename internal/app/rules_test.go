@@ -7,7 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
-	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -125,36 +125,67 @@ func TestOnlyAppKnowsEveryone(t *testing.T) {
 	}
 }
 
-// starters are the files that may contain a go statement or its like, with what they start. Every
-// other goroutine would have nobody who waits for it.
+// starters are the files that may start a goroutine, with who waits for it. Any other goroutine would
+// have nobody who does.
 var starters = map[string]string{
-	"internal/app/app.go": "the listeners; stop waits for them",
+	"cmd/broker/main.go":        "the second signal; ends with the process",
+	"internal/app/app.go":       "what listens; stop waits",
+	"internal/bus/notices.go":   "callbacks to the application; Publisher.Close waits",
+	"internal/bus/publisher.go": "the one that publishes; Publisher.Close waits",
+	"internal/bus/server.go":    "the embedded server's end; Shutdown waits as long as it may",
+	"internal/bus/session.go":   "confirmer and watchdog of one connection to NATS; the session's end waits",
+	"internal/demo/actions.go":  "calls of the demo; Run waits",
+	"internal/hub/shutdown.go":  "the wait for the last connection; Shutdown waits",
+	"internal/rpc/observe.go":   "the end of streams when the server stops; Stop waits",
+	"internal/rpc/server.go":    "the graceful stop; Stop waits",
+	"internal/rpc/stream.go":    "the receiver of a SendStream; Stop waits",
+	"internal/ws/clock.go":      "the clock; Engine.Close waits",
+	"internal/ws/conn.go":       "the reader of a connection; Engine.Close waits",
+	"internal/ws/write.go":      "the writer that waits for a full socket; the connection's end waits",
 }
 
-// TestEveryGoroutineHasAnOwner looks at the packages that own none of their own.
+// TestEveryGoroutineHasAnOwner finds go statements and calls of Go, as a WaitGroup has it.
 func TestEveryGoroutineHasAnOwner(t *testing.T) {
-	for _, dir := range []string{"../app", "../ws/wire"} {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
+	unseen := maps.Clone(starters)
+	for name, p := range packages(t) {
+		if !strings.HasPrefix(name, "internal/") && !strings.HasPrefix(name, "cmd/") || isTestKit(name) {
+			continue
+		}
+		for _, f := range p.GoFiles {
+			path := name + "/" + f
+			if !startsGoroutine(t, filepath.Join(p.Dir, f)) {
+				continue
 			}
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-			if err != nil {
-				return err
+			if _, known := starters[path]; !known {
+				t.Errorf("%s starts a goroutine: say in starters who waits for it", path)
 			}
-			ast.Inspect(file, func(n ast.Node) bool {
-				if _, ok := n.(*ast.GoStmt); ok {
-					name := "internal/" + strings.TrimPrefix(filepath.ToSlash(path), "../")
-					if _, known := starters[name]; !known {
-						t.Errorf("%s starts a goroutine: see starters", name)
-					}
-				}
-				return true
-			})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+			delete(unseen, path)
 		}
 	}
+	for path := range unseen {
+		t.Errorf("%s no longer starts a goroutine", path)
+	}
+}
+
+// isTestKit: packages that only tests import; their goroutines end with the test.
+func isTestKit(name string) bool { return strings.HasSuffix(name, "test") }
+
+func startsGoroutine(t *testing.T, path string) (found bool) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			found = true
+		case *ast.CallExpr:
+			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Go" {
+				found = true
+			}
+		}
+		return true
+	})
+	return found
 }

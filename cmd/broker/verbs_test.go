@@ -63,8 +63,10 @@ func newGeneric(t *testing.T, cc *grpc.ClientConn) *generic {
 	ask(&reflectionpb.ServerReflectionRequest{
 		MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: serviceName},
 	})
-	for i := 0; i < len(set.File); i++ { // grows while it is walked
-		for _, name := range set.File[i].Dependency {
+	for next := 0; next < len(set.File); { // grows while it is walked
+		dependencies := set.File[next].GetDependency()
+		next++
+		for _, name := range dependencies {
 			if !known[name] {
 				ask(&reflectionpb.ServerReflectionRequest{
 					MessageRequest: &reflectionpb.ServerReflectionRequest_FileByFilename{FileByFilename: name},

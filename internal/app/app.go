@@ -53,11 +53,11 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	}
 	b := &broker{cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}}
 	if err := b.start(ctx); err != nil {
-		b.stop(context.Background())
+		_ = b.stop(context.Background()) // what failed first is what counts
 		return err
 	}
 	if err := b.writeReady(ready); err != nil {
-		b.stop(context.Background())
+		_ = b.stop(context.Background())
 		return fmt.Errorf("ready line: %w", err)
 	}
 	var failure error

@@ -125,7 +125,7 @@ func (r *fileReader) sequence(into reflect.Value, n *ast.SequenceNode, key strin
 	for i, value := range n.Values {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		r.origins[at] = r.place(value.GetToken().Position.Line)
-		if endpoint, ok := list.Index(i).Addr().Interface().(*Endpoint); ok {
+		if endpoint, ok := reflect.TypeAssert[*Endpoint](list.Index(i).Addr()); ok {
 			*endpoint = DefaultEndpoint()
 		}
 		r.value(list.Index(i), value, at)
@@ -155,7 +155,7 @@ func shown(n ast.Node, text string) string {
 
 // fits reports whether a word of this kind can become a value.
 func fits(into reflect.Value, n ast.Node) bool {
-	if _, ok := into.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](into.Addr()); ok {
 		return kindOf(n) != "a tag"
 	}
 	switch into.Kind() {
@@ -225,8 +225,8 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 }
 
 func keysOf(t reflect.Type) (keys []string) {
-	for i := range t.NumField() {
-		if key := yamlKey(t.Field(i)); key != "" {
+	for field := range t.Fields() {
+		if key := yamlKey(field); key != "" {
 			keys = append(keys, key)
 		}
 	}

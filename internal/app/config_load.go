@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -86,7 +87,7 @@ func settings() []setting { return settingsOf(reflect.TypeFor[Config](), "", nil
 
 func settingsOf(t reflect.Type, prefix string, index []int) (all []setting) {
 	for _, f := range reflect.VisibleFields(t) {
-		at := append(index[:len(index):len(index)], f.Index...)
+		at := slices.Concat(index, f.Index)
 		flag, key := f.Tag.Get("name"), prefix+yamlKey(f)
 		if yamlKey(f) == "" {
 			key = "--" + flag
@@ -129,7 +130,7 @@ func DefaultText(flag string) string {
 
 // setText reads the text of a variable, or a word of the file.
 func setText(v reflect.Value, text string) error {
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch v.Kind() {

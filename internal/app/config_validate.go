@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,10 +39,8 @@ func (v *checker) refuse(key, format string, args ...any) {
 
 // oneOf refuses a word that is not allowed.
 func (v *checker) oneOf(key, word string, allowed ...string) {
-	for _, a := range allowed {
-		if word == a {
-			return
-		}
+	if slices.Contains(allowed, word) {
+		return
 	}
 	v.refuse(key, "%q is unknown: want %s", word, alternatives(allowed))
 }

@@ -23,7 +23,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o750); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -56,7 +56,7 @@ func serverName(file string) (string, error) {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	name := "holdfast-" + strings.ToLower(rand.Text()[:10])
-	if err := os.WriteFile(file, []byte(name+"\n"), 0o640); err != nil {
+	if err := os.WriteFile(file, []byte(name+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("data directory: %w", err)
 	}
 	return name, nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -183,8 +184,6 @@ func (c *counters) all() map[string]uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make(map[string]uint64, len(c.n))
-	for label, n := range c.n {
-		out[label] = n
-	}
+	maps.Copy(out, c.n)
 	return out
 }

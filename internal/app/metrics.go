@@ -70,8 +70,8 @@ func counter(name, help string, sample func(*snapshot, func(float64, ...string))
 	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.CounterValue, sample}
 }
 
-func gauge(name, help string, sample func(*snapshot, func(float64, ...string)), labels ...string) metric {
-	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.GaugeValue, sample}
+func gauge(name, help string, sample func(*snapshot, func(float64, ...string))) metric {
+	return metric{prometheus.NewDesc("holdfast_"+name, help, nil, nil), prometheus.GaugeValue, sample}
 }
 
 // one is the sample of a family without labels.

@@ -64,16 +64,15 @@ var rules = []struct {
 var noIO = []string{"net", "net/http", "os", "time", "sync", "sync/atomic", "io", "bufio", "context"}
 
 type goPackage struct {
-	ImportPath string
-	Standard   bool
-	Imports    []string
-	GoFiles    []string
-	Dir        string
+	ImportPath string   `json:"ImportPath"`
+	Imports    []string `json:"Imports"`
+	GoFiles    []string `json:"GoFiles"`
+	Dir        string   `json:"Dir"`
 }
 
 func packages(t *testing.T) map[string]goPackage {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Standard,Imports,GoFiles,Dir", module+"...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,GoFiles,Dir", module+"...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

@@ -73,14 +73,14 @@ func doneOf(done hub.Done) ws.Done {
 }
 
 func outcomeOf(err error) error {
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return nil
-	case ws.ErrExpired:
+	case errors.Is(err, ws.ErrExpired):
 		return hub.ErrExpired
-	case ws.ErrQueueFull:
+	case errors.Is(err, ws.ErrQueueFull):
 		return hub.ErrQueueFull
-	case ws.ErrNotConfirmed:
+	case errors.Is(err, ws.ErrNotConfirmed):
 		return hub.ErrNotConfirmed
 	}
 	return hub.ErrClosing

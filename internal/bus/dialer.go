@@ -68,7 +68,7 @@ type strictConn struct{ net.Conn }
 func (c strictConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if err != nil {
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
 	return n, err
 }

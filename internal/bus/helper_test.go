@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -48,7 +47,7 @@ type node struct {
 // startNode connects a bus for as long as the test; change may alter its configuration.
 func startNode(t testing.TB, url string, change ...func(*Config)) *node {
 	t.Helper()
-	c := Config{URLs: []string{url}, Name: "test", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	c := Config{URLs: []string{url}, Name: "test", Logger: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&c)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,9 +147,7 @@ func (in *inbound) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (in *inbound) stats() InboundStats {
 	in.mu.Lock()
 	refused := make(map[hub.Reason]uint64, len(in.refused))
-	for r, n := range in.refused {
-		refused[r] = n
-	}
+	maps.Copy(refused, in.refused)
 	in.mu.Unlock()
 	return InboundStats{
 		Connected: in.nc.IsConnected(), Delivered: in.delivered.Load(), Refused: refused, Acks: in.acks.Load(),

@@ -96,4 +96,4 @@ func (m *message) attribute(name []byte) *attributeHeader {
 
 // view is b as a string, without a copy. nats.go copies what it is given into its own buffer before
 // PublishMsg returns, and nothing here changes before that.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // see above

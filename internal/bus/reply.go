@@ -54,8 +54,7 @@ func verdictOf(sent hub.Sent, err error) verdict {
 }
 
 func reasonOf(err error) hub.Reason {
-	var refusal *hub.Error
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*hub.Error](err); ok {
 		return refusal.Reason
 	}
 	return hub.InternalError

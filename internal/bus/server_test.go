@@ -17,7 +17,7 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 func startServer(t testing.TB, dir string) *Server {
 	t.Helper()

@@ -9,6 +9,7 @@
 package hub
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,9 +118,7 @@ func (h *Hub) Stats() Stats {
 			st.Causes[Cause(c)] = n
 		}
 	}
-	for f, n := range h.faults {
-		st.Faults[f] = n
-	}
+	maps.Copy(st.Faults, h.faults)
 	h.endedMu.Unlock()
 	h.registry.all(func(c *Conn) bool {
 		info := c.Info()

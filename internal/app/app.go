@@ -176,7 +176,7 @@ func (b *broker) startOps(context.Context) error {
 // missing says why the broker is not ready, or nothing.
 func (b *broker) missing() string {
 	switch {
-	case b.edge.draining.Load():
+	case b.edge.isDraining():
 		return "stopping"
 	case !b.bus.Connected():
 		return "no connection to NATS"

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -17,10 +16,27 @@ import (
 
 // edge is the client port: WebSocket handshakes become connections, everything else is plain HTTP.
 type edge struct {
-	hub      *hub.Hub
-	engine   *ws.Engine
-	draining atomic.Bool
-	refused  counters // by HTTP status
+	hub     *hub.Hub
+	engine  *ws.Engine
+	refused counters // by HTTP status
+
+	// handshakes is held shared from the look at draining until the hub knows the connection, so that a
+	// drain closes every connection that was told 101.
+	handshakes sync.RWMutex
+	draining   bool
+}
+
+// drain refuses all further handshakes; those under way are connections when it returns.
+func (e *edge) drain() {
+	e.handshakes.Lock()
+	defer e.handshakes.Unlock()
+	e.draining = true
+}
+
+func (e *edge) isDraining() bool {
+	e.handshakes.RLock()
+	defer e.handshakes.RUnlock()
+	return e.draining
 }
 
 // endpoint is one configured path, prepared for its connections.
@@ -64,18 +80,22 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 			return
 		}
 		accepted, refusal := ws.Check(r, ep.accept)
-		if refusal == nil && e.draining.Load() {
-			refusal = &wire.Refusal{
-				Status: http.StatusServiceUnavailable, Text: "broker is stopping",
-				Header: [][2]string{{"Retry-After", "1"}},
-			}
-		}
 		if refusal != nil {
 			e.refuse(w, refusal)
 			return
 		}
+		e.handshakes.RLock()
+		defer e.handshakes.RUnlock()
+		if e.draining {
+			e.refuse(w, stopping)
+			return
+		}
 		e.connect(w, r, ep, accepted)
 	})
+}
+
+var stopping = &wire.Refusal{
+	Status: http.StatusServiceUnavailable, Text: "broker is stopping", Header: [][2]string{{"Retry-After", "1"}},
 }
 
 func (e *edge) refuse(w http.ResponseWriter, r *wire.Refusal) {
@@ -112,24 +132,12 @@ func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 		conn.Hold(hold)
 	}
 	if s.conn, err = e.hub.Open(ep.hub, facts, s); err != nil {
-		// It was accepted while the drain began, and nobody was told of it: to the client it is part of
-		// the drain.
-		s.conn = nil
-		conn.Start(orphan{}, 0)
-		conn.Close(hub.CodeRestart, "service restart", uint8(hub.CauseNodeDrain), nil)
+		conn.Terminate(uint8(hub.CauseNodeDrain))
+		e.refused.add("stopping")
 		return
 	}
 	conn.Start(s, hold)
 }
-
-// orphan is the handler of a connection that the hub did not take.
-type orphan struct{}
-
-func (orphan) OnMessage(wire.Opcode, []byte) bool { return true }
-func (orphan) OnPing([]byte) bool                 { return true }
-func (orphan) OnPong([]byte) bool                 { return true }
-func (orphan) OnWritable()                        {}
-func (orphan) OnClose(ws.End)                     {}
 
 // newEndpoint prepares a configured endpoint. messageSize is what the bus allows.
 func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {

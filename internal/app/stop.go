@@ -56,7 +56,7 @@ func (b *broker) drain(ctx context.Context) {
 	if b.hub == nil {
 		return
 	}
-	b.edge.draining.Store(true)
+	b.edge.drain()
 	if b.control != nil {
 		b.control.SetServing(false)
 	}

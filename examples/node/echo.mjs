@@ -12,7 +12,10 @@ console.log(`echoing the namespace ${namespace}`);
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => events.close());
 
 for await (const message of events) {
-  // Not awaited, so that one slow answer does not hold up the next. Replies keep their order all the same.
-  message.reply(message.data).catch((error) => console.error(`${message.connection.id}: ${error.message}`));
+  try {
+    await message.reply(message.data); // when this returns, the broker has it: no waiting for a slow client
+  } catch (error) {
+    console.error(`${message.connection.id}: ${error.message}`); // it has left, or it reads too slowly
+  }
 }
 await client.close();

@@ -2,7 +2,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { ControlChannel } from "./control.js";
 import { confirmationOf, durationOf, messageOf } from "./convert.js";
 import { cancelledBy, errorOf } from "./error-of.js";
-import { EventStream } from "./event-stream.js";
+import { type EventSink, type EventSource, EventStream } from "./event-stream.js";
 import { EVENT_KINDS, type EventKind } from "./events.js";
 import type { Filter } from "./facts.js";
 import type { SendFailure } from "./failure-log.js";
@@ -27,11 +27,11 @@ export interface StreamOptions {
 }
 
 /** Options of {@link Client.events}. */
-export interface EventsOptions extends StreamOptions {
+export interface EventsOptions<K extends EventKind = EventKind> extends StreamOptions {
   /** The namespace; "*": all of them. Default "default". */
   readonly namespace?: string;
   /** Only these kinds. Absent: all. Ask for "message" only where messages are wanted: they are the bulk. */
-  readonly kinds?: readonly EventKind[];
+  readonly kinds?: readonly K[];
   /**
    * Name of a NATS queue group: each event goes to one of its subscribers, so that workers share the load; the
    * events of one connection then spread over them. Absent: this stream gets every event.
@@ -40,7 +40,7 @@ export interface EventsOptions extends StreamOptions {
 }
 
 /** Options of {@link Client.watch}. */
-export interface WatchOptions extends StreamOptions, WatchFilter {}
+export interface WatchOptions<K extends EventKind = EventKind> extends StreamOptions, WatchFilter<K> {}
 
 /** What {@link Client.count} answers. */
 export interface Count {
@@ -145,7 +145,7 @@ export class Client {
    * The loop throws {@link Unavailable} when NATS ends the subscription, and {@link SlowConsumer} when the loop
    * is too slow. A lost NATS connection ends nothing: it is made again.
    */
-  events(options: EventsOptions = {}): EventStream {
+  events<K extends EventKind = EventKind>(options: EventsOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();
     const nats = this.#nats;
     if (nats === undefined)
@@ -166,7 +166,7 @@ export class Client {
    * The loop throws {@link SlowConsumer} when it is too slow, and {@link Unavailable} when the broker stops or is
    * lost: events until a new watch is ready are missed, and `list` tells what is open then.
    */
-  watch(options: WatchOptions = {}): EventStream {
+  watch<K extends EventKind = EventKind>(options: WatchOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();
     const handle = (id: string) => this.connection(id);
     return this.#stream(options, (sink) => new WatchSource(this.#control, options, handle, sink));
@@ -200,10 +200,15 @@ export class Client {
     if (failed !== undefined) throw failed.reason;
   }
 
-  #stream(options: StreamOptions, open: ConstructorParameters<typeof EventStream>[1]): EventStream {
+  #stream<K extends EventKind>(
+    options: StreamOptions,
+    open: (sink: EventSink) => EventSource,
+  ): EventStream<K> {
     const { maxBufferedBytes = MAX_BUFFERED_BYTES, signal } = options;
     if (signal?.aborted) throw cancelledBy(signal);
-    return this.#keep(new EventStream(maxBufferedBytes, open, signal, (stream) => this.#open.delete(stream)));
+    return this.#keep(
+      new EventStream<K>(maxBufferedBytes, open, signal, (stream) => this.#open.delete(stream)),
+    );
   }
 
   #keep<T extends { close(): Promise<void> }>(open: T): T {

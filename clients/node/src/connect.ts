@@ -1,8 +1,19 @@
-import { connect as connectNats, type NatsConnection } from "@nats-io/transport-node";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  AuthorizationError,
+  connect as connectNats,
+  type NatsConnection,
+  type NodeConnectionOptions,
+} from "@nats-io/transport-node";
 import { Client } from "./client.js";
 import { ControlChannel } from "./control.js";
 import { errorOf } from "./error-of.js";
-import { type ConnectOptions, DEFAULT_EVENT_PREFIX, DEFAULT_TIMEOUT_MS } from "./options.js";
+import {
+  type ConnectOptions,
+  DEFAULT_EVENT_PREFIX,
+  DEFAULT_KEEPALIVE_MS,
+  DEFAULT_TIMEOUT_MS,
+} from "./options.js";
 import { within } from "./wait.js";
 
 /**
@@ -28,22 +39,37 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   return new Client(control, await nats, options.eventPrefix ?? DEFAULT_EVENT_PREFIX);
 }
 
+/** Milliseconds between two attempts to reach NATS. */
+const RETRY_MS = 100;
+
 async function openNats(options: ConnectOptions, timeoutMs: number): Promise<NatsConnection> {
-  const given = typeof options.nats === "object" && !Array.isArray(options.nats) ? options.nats : undefined;
-  const connecting = connectNats({
-    // A lost connection is made again for as long as it takes.
+  const end = timeoutMs > 0 ? performance.now() + timeoutMs : Number.POSITIVE_INFINITY;
+  for (;;) {
+    const connecting = connectNats(natsOptionsOf(options, timeoutMs));
+    try {
+      return await within(connecting, { signal: options.signal }, "connecting to NATS");
+    } catch (cause) {
+      void connecting.then((connection) => connection.close()).catch(() => {});
+      if (options.signal?.aborted) throw cause;
+      if (cause instanceof AuthorizationError)
+        throw errorOf("NATS refuses the credentials", { code: "UNAUTHENTICATED", cause });
+      if (performance.now() + RETRY_MS > end)
+        throw errorOf("no connection to NATS", { code: "UNAVAILABLE", cause });
+    }
+    await within(delay(RETRY_MS), { signal: options.signal }, "connecting to NATS");
+  }
+}
+
+function natsOptionsOf({ nats }: ConnectOptions, timeoutMs: number): NodeConnectionOptions {
+  const given = typeof nats === "object" && !Array.isArray(nats) ? nats : { servers: nats };
+  return {
+    // A lost connection is made again for as long as it takes, and one that vanished is noticed.
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
+    pingInterval: DEFAULT_KEEPALIVE_MS,
     // Traces of where a request began cost more than the request.
     noAsyncTraces: true,
     ...(timeoutMs > 0 && { timeout: timeoutMs }),
-    ...(given ?? { servers: options.nats as string | string[] }),
-  });
-  try {
-    return await within(connecting, { signal: options.signal }, "connecting to NATS");
-  } catch (cause) {
-    void connecting.then((connection) => connection.close()).catch(() => {});
-    if (options.signal?.aborted) throw cause;
-    throw errorOf("no connection to NATS", { code: "UNAVAILABLE", cause });
-  }
+    ...given,
+  };
 }

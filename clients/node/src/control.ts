@@ -12,6 +12,8 @@ import {
 } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { cancelledBy, errorOf } from "./error-of.js";
+import type { HoldfastError } from "./errors.js";
+import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
 import {
   type CallOptions,
   type ConnectOptions,
@@ -22,6 +24,7 @@ import {
   type TlsOptions,
 } from "./options.js";
 import { errorFromService } from "./status.js";
+import { within } from "./wait.js";
 
 /** Bytes of the largest answer that is accepted: a page of 1,000 connections with full attributes fits. */
 const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
@@ -99,18 +102,25 @@ export class ControlChannel {
   }
 
   /** Waits until the channel is connected. 0 ms: without limit. */
-  ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(cancelledBy(signal));
-      const abort = () => reject(cancelledBy(signal as AbortSignal));
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#client.waitForReady(deadlineOf(timeoutMs), (error) => {
-        signal?.removeEventListener("abort", abort);
-        if (error === undefined || error === null) return resolve();
-        const message = `no control API at ${this.address} within ${timeoutMs} ms`;
-        reject(errorOf(message, { code: "UNAVAILABLE", cause: error }));
-      });
+  async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const connected = new Promise<void>((resolve, reject) => {
+      this.#client.waitForReady(deadlineOf(timeoutMs), (error) => (error ? reject(error) : resolve()));
     });
+    try {
+      await within(connected, { signal }, "connecting");
+    } catch (late) {
+      connected.catch(() => {});
+      if (signal?.aborted) throw late;
+      const message = `no control API at ${this.address} within ${timeoutMs} ms`;
+      throw errorOf(message, { code: "UNAVAILABLE", cause: await this.#whyNotConnected() });
+    }
+  }
+
+  /** The error of a call on a channel that does not connect: it names what went wrong below. */
+  #whyNotConnected(): Promise<unknown> {
+    return this.unary(ConnectionService.method.count, {}, { timeoutMs: 50 }).catch(
+      (error: HoldfastError) => error,
+    );
   }
 
   /** Makes one call and waits for its answer. */

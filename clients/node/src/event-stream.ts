@@ -1,5 +1,5 @@
 import { cancelledBy, errorOf } from "./error-of.js";
-import type { HoldfastEvent } from "./events.js";
+import type { EventKind, EventOf, HoldfastEvent } from "./events.js";
 import { deferred } from "./wait.js";
 
 /** Where an {@link EventStream} gets its events from. */
@@ -27,7 +27,7 @@ const EVENT_OVERHEAD_BYTES = 512;
  * Events in the order in which they came, for one `for await` loop. It is in effect as soon as {@link ready}
  * resolves, so await that before doing what the events answer. Leaving the loop closes the stream.
  */
-export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
+export class EventStream<K extends EventKind = EventKind> implements AsyncIterableIterator<EventOf<K>> {
   /**
    * Resolves when the stream is in effect: every event from now on is in it. Rejects when it cannot be; then
    * the loop throws the same error.
@@ -36,7 +36,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
   readonly #source: EventSource;
   readonly #maxBytes: number;
   readonly #closed: () => void;
-  #events: { event: HoldfastEvent; bytes: number }[] = [];
+  #events: { event: EventOf<K>; bytes: number }[] = [];
   #head = 0;
   #bytes = 0;
   #end: { error: Error | undefined } | undefined;
@@ -48,7 +48,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
     maxBytes: number,
     open: (sink: EventSink) => EventSource,
     signal?: AbortSignal,
-    closed: (stream: EventStream) => void = () => {},
+    closed: (stream: EventStream<K>) => void = () => {},
   ) {
     this.#maxBytes = maxBytes;
     const abort = () => this.#abort(signal as AbortSignal);
@@ -57,7 +57,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
       closed(this);
     };
     this.#source = open({
-      push: (event, bytes) => this.#push(event, bytes + EVENT_OVERHEAD_BYTES),
+      push: (event, bytes) => this.#push(event as EventOf<K>, bytes + EVENT_OVERHEAD_BYTES),
       fail: (error) => this.#finish(error),
       end: () => this.#finish(undefined),
     });
@@ -68,7 +68,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
   }
 
   /** The next event; done when the stream was closed, or was ended in order. */
-  async next(): Promise<IteratorResult<HoldfastEvent, undefined>> {
+  async next(): Promise<IteratorResult<EventOf<K>, undefined>> {
     for (;;) {
       const entry = this.#events[this.#head];
       if (entry !== undefined) {
@@ -86,7 +86,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
   }
 
   /** Ends the loop at once; events not yet taken are dropped. Called by `break`. */
-  async return(): Promise<IteratorResult<HoldfastEvent, undefined>> {
+  async return(): Promise<IteratorResult<EventOf<K>, undefined>> {
     this.#events = [];
     this.#head = 0;
     this.#finish(undefined);
@@ -120,7 +120,7 @@ export class EventStream implements AsyncIterableIterator<HoldfastEvent> {
     void this.close();
   }
 
-  #push(event: HoldfastEvent, bytes: number): void {
+  #push(event: EventOf<K>, bytes: number): void {
     if (this.#end !== undefined) return;
     if (this.#bytes + bytes > this.#maxBytes && this.#bytes > 0) {
       const message = `more than ${this.#maxBytes} bytes of events wait for the loop`;

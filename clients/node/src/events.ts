@@ -98,5 +98,8 @@ export type HoldfastEvent = OpenEvent | MessageEvent | CloseEvent | PingEvent | 
 /** Kind of an event. */
 export type EventKind = HoldfastEvent["kind"];
 
+/** The events of some kinds. */
+export type EventOf<K extends EventKind> = Extract<HoldfastEvent, { readonly kind: K }>;
+
 /** Every kind there is. */
 export const EVENT_KINDS: readonly EventKind[] = ["open", "message", "close", "ping", "pong", "writable"];

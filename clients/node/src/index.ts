@@ -1,11 +1,4 @@
-export {
-  Client,
-  type Count,
-  type EventsOptions,
-  type SendManyResult,
-  type StreamOptions,
-  type WatchOptions,
-} from "./client.js";
+export type { Client, Count, EventsOptions, SendManyResult, StreamOptions, WatchOptions } from "./client.js";
 export { connect } from "./connect.js";
 export * from "./errors.js";
 export type { EventStream } from "./event-stream.js";

@@ -16,16 +16,23 @@ export interface NatsSelection {
   readonly queue: string | undefined;
 }
 
-/** The subjects of a selection: one wildcard where every kind is wanted, so that it is one subscription. */
-export function subjectsOf({ prefix, namespace, kinds }: NatsSelection): string[] {
-  const all = EVENT_KINDS.every((kind) => kinds.includes(kind));
-  return (all ? ["*"] : [...new Set(kinds)]).map((kind) => `${prefix}.${namespace}.${kind}.*`);
+/**
+ * The subjects of a selection. Messages and another kind are one subscription with a wildcard, because NATS
+ * promises no order between two; what is not wanted is dropped here. In a queue group each kind has its own, so
+ * that no worker is given what it would drop.
+ */
+export function subjectsOf({ prefix, namespace, kinds, queue }: NatsSelection): string[] {
+  const wanted = new Set(kinds);
+  const all = wanted.size === EVENT_KINDS.length;
+  const together = queue === undefined && wanted.has("message") && wanted.size > 1;
+  return (all || together ? ["*"] : [...wanted]).map((kind) => `${prefix}.${namespace}.${kind}.*`);
 }
 
 /** Events from NATS. All subscriptions share one NATS connection, which keeps the order between them. */
 export class NatsSource implements EventSource {
   readonly ready: Promise<void>;
   readonly #subscriptions: Subscription[];
+  readonly #kinds: ReadonlySet<EventKind>;
   readonly #repeats = new Repeats();
   readonly #sink: EventSink;
   readonly #context: DecodeContext;
@@ -38,6 +45,7 @@ export class NatsSource implements EventSource {
     timeoutMs: number,
     sink: EventSink,
   ) {
+    this.#kinds = new Set(selection.kinds);
     this.#sink = sink;
     this.#timeoutMs = timeoutMs;
     this.#context = {
@@ -83,7 +91,8 @@ export class NatsSource implements EventSource {
       return;
     }
     const subject = parseSubject(message.subject);
-    if (subject === undefined || this.#repeats.isRepeat(subject.id, subject.kind, seqOf(message))) return;
+    if (subject === undefined || !this.#kinds.has(subject.kind)) return;
+    if (this.#repeats.isRepeat(subject.id, subject.kind, seqOf(message))) return;
     try {
       this.#sink.push(decodeEvent(message, subject, this.#context), message.data.length);
     } catch (cause) {

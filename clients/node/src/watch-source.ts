@@ -11,7 +11,7 @@ import { errorFromService } from "./status.js";
 import { deferred, within } from "./wait.js";
 
 /** What to watch; fields that are set must all match. */
-export interface WatchFilter {
+export interface WatchFilter<K extends EventKind = EventKind> {
   /** Only this namespace. Absent: all. */
   readonly namespace?: string;
   /** Only connections that belong to this user when the event happens. Absent: all. */
@@ -19,7 +19,7 @@ export interface WatchFilter {
   /** Only this connection. Absent: all. */
   readonly connectionId?: string;
   /** Only these kinds. Absent: all. */
-  readonly kinds?: readonly EventKind[];
+  readonly kinds?: readonly K[];
 }
 
 const kindNumber: Readonly<Record<EventKind, Event_Kind>> = {

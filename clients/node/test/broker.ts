@@ -41,15 +41,19 @@ function binary(): string {
   return built;
 }
 
-const loopback = ["listen", "control-listen", "ops-listen", "nats-listen"].flatMap((flag) => [
-  `--${flag}`,
-  "127.0.0.1:0",
-]);
+const anyPort = "127.0.0.1:0";
 
-/** Starts a broker; `endpoints` is the YAML list under that key. Absent: the default endpoint. */
-export async function startBroker(endpoints?: string): Promise<Broker> {
+/**
+ * Starts a broker; `endpoints` is the YAML list under that key. Absent: the default endpoint. `at` names
+ * addresses of a broker that was there before. Absent: free ports.
+ */
+export async function startBroker(
+  endpoints?: string,
+  at: { control: string; nats: string } = { control: anyPort, nats: anyPort },
+): Promise<Broker> {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-test-"));
-  const args = [...loopback, "--data-dir", join(folder, "data")];
+  const args = ["--listen", anyPort, "--ops-listen", anyPort, "--data-dir", join(folder, "data")];
+  args.push("--control-listen", at.control, "--nats-listen", at.nats.replace("nats://", ""));
   if (endpoints !== undefined) {
     writeFileSync(join(folder, "config.yaml"), `drain: {timeout: 2s}\nendpoints:\n${endpoints}`);
     args.push("--config", join(folder, "config.yaml"));

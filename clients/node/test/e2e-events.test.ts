@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { ConnectionClosing, connect, type HoldfastEvent, SlowConsumer, Unavailable } from "../src/index.js";
 import { startBroker } from "./broker.js";
-import { deadline } from "./deadline.js";
+import { deadline, eventually } from "./deadline.js";
 import { Peer } from "./peer.js";
 import { feedOf, Stage } from "./stage.js";
 
@@ -153,6 +153,31 @@ describe("a broker that stops", () => {
     });
     assert.equal(await stopped, 0);
     await assert.rejects(client.count(), Unavailable);
+    await client.close();
+  });
+
+  test("a client finds the broker that comes back: calls, events and replies go on", async () => {
+    const first = await startBroker();
+    const client = await connect({ control: first.control, nats: first.nats });
+    const events = client.events({ kinds: ["message"] });
+    await events.ready;
+    await first.kill();
+    await assert.rejects(client.count(), Unavailable);
+    await using second = await startBroker(undefined, first);
+    await eventually(() => client.count(), "the control API");
+    const arrived = events.next();
+    let answered = false;
+    void arrived.then(() => {
+      answered = true;
+    });
+    await using peer = await Peer.open(second.url);
+    await eventually(async () => {
+      if (!answered) peer.socket.send("are you back");
+      assert.ok(answered);
+    }, "an event");
+    const { value } = await arrived;
+    await value?.reply("yes");
+    assert.equal(await peer.next(), "yes");
     await client.close();
   });
 

@@ -19,7 +19,7 @@ describe("WebSocket to backend and back", () => {
   after(() => stage[Symbol.asyncDispose]());
 
   test("open, messages and close come in order, numbered without gaps", async () => {
-    await using feed = await stage.events();
+    await using feed = await stage.events({ kinds: ["close", "message", "open"] });
     const peer = await stage.dial("/?room=7");
     for (let i = 0; i < 100; i++) peer.socket.send(`m${i}`);
     peer.socket.close(4321, "over");

@@ -17,7 +17,9 @@ type Answer<M extends Unary> = MessageInitShape<Methods[M]["output"]>;
 /** What a handler sees of a call besides its request. */
 export interface CallFacts {
   readonly metadata: grpc.Metadata;
+  /** When the caller gives up, and when the call arrived: milliseconds of `Date.now`. */
   readonly deadline: number;
+  readonly began: number;
   /** Resolves when the caller has given the call up. */
   readonly cancelled: Promise<void>;
 }
@@ -142,6 +144,7 @@ function implementationOf(name: string, handlers: Handlers): grpc.UntypedHandleC
         await handler(call.request, {
           metadata: call.metadata,
           deadline: Number(call.getDeadline()),
+          began: Date.now(),
           cancelled,
         }),
       );

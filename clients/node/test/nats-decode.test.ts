@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { headers, type Msg } from "@nats-io/transport-node";
-import type { HoldfastEvent } from "../src/events.js";
+import { EVENT_KINDS, type HoldfastEvent } from "../src/events.js";
 import type { ConnectionHandle } from "../src/index.js";
 import { decodeEvent, parseSubject, percentDecoded } from "../src/nats-decode.js";
 import { subjectsOf } from "../src/nats-source.js";
@@ -40,14 +40,16 @@ describe("NATS events", () => {
     assert.equal(parseSubject("open.a"), undefined);
   });
 
-  test("all kinds are one subscription, some are one each", () => {
+  test("messages and another kind are one subscription; in a queue group each kind has its own", () => {
     const base = { prefix: "holdfast", namespace: "chat", queue: undefined };
-    const all = ["open", "message", "close", "ping", "pong", "writable"] as const;
-    assert.deepEqual(subjectsOf({ ...base, kinds: all }), ["holdfast.chat.*.*"]);
-    assert.deepEqual(subjectsOf({ ...base, kinds: ["close", "open", "open"] }), [
-      "holdfast.chat.close.*",
-      "holdfast.chat.open.*",
-    ]);
+    assert.deepEqual(subjectsOf({ ...base, kinds: EVENT_KINDS }), ["holdfast.chat.*.*"]);
+    assert.deepEqual(subjectsOf({ ...base, kinds: EVENT_KINDS, queue: "q" }), ["holdfast.chat.*.*"]);
+    assert.deepEqual(subjectsOf({ ...base, kinds: ["message", "close"] }), ["holdfast.chat.*.*"]);
+    assert.deepEqual(subjectsOf({ ...base, kinds: ["message", "message"] }), ["holdfast.chat.message.*"]);
+    const openAndClose = ["holdfast.chat.close.*", "holdfast.chat.open.*"];
+    assert.deepEqual(subjectsOf({ ...base, kinds: ["close", "open"] }), openAndClose);
+    const messageAndClose = ["holdfast.chat.message.*", "holdfast.chat.close.*"];
+    assert.deepEqual(subjectsOf({ ...base, kinds: ["message", "close"], queue: "q" }), messageAndClose);
   });
 
   test("open is the JSON of a connection; what a newer broker adds is passed over", () => {

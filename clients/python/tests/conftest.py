@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import nats
 import pytest
-from control import FakeControl, serve
-from processes import Broker, NatsServer, start_broker, start_nats_server
 
-from holdfast import Client
+from batches import Batches
+from control import FakeControl, serve
+from holdfast import Client, Subscription
+from processes import Broker, NatsServer, start_broker, start_nats_server
+from publisher import Publisher
 
 
 @pytest.fixture
@@ -46,3 +50,31 @@ async def client(broker: Broker) -> AsyncIterator[Client]:
     """A client of the real broker."""
     async with Client.connect(broker.control, nats=broker.nats) as client:
         yield client
+
+
+@pytest.fixture
+async def publisher(nats_server: NatsServer) -> AsyncIterator[Publisher]:
+    """A broker that only publishes."""
+    client = await nats.connect(nats_server.url, reconnect_time_wait=1)
+    yield Publisher(client)
+    await client.close()
+
+
+@pytest.fixture
+async def events_client(control: FakeControl, nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A client of the fake control port and the NATS server."""
+    async with Client.connect(control.address, nats=nats_server.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def events(client: Client) -> AsyncIterator[Subscription[Any]]:
+    """All events of the real broker's default namespace."""
+    async with client.events() as stream:
+        yield stream
+
+
+@pytest.fixture
+def batches(control: FakeControl) -> Batches:
+    """What a fake control port answers to batches."""
+    return Batches(control)

@@ -36,8 +36,10 @@ class FakeControl(ConnectionServiceServicer):
         self.events: Callable[[pb.WatchRequest, Any], AsyncIterator[pb.WatchResponse]]
 
     async def _unary(self, name: str, request: Any, context: Any, empty: Any) -> Any:
-        self.requests.append(request)
-        self.metadata.append({key: value for key, value in context.invocation_metadata()})
+        seen = type(request)()
+        seen.CopyFrom(request)
+        self.requests.append(seen)
+        self.metadata.append(dict(context.invocation_metadata()))
         self.called.set()
         try:
             answer = self.answers.get(name)
@@ -46,38 +48,48 @@ class FakeControl(ConnectionServiceServicer):
             self.cancelled.set()
             raise
 
-    async def Send(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Send(self, request: Any, context: Any) -> Any:
         return await self._unary("Send", request, context, pb.SendResponse())
 
-    async def SendMany(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def SendMany(self, request: Any, context: Any) -> Any:
         return await self._unary("SendMany", request, context, pb.SendManyResponse())
 
-    async def Close(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Close(self, request: Any, context: Any) -> Any:
         return await self._unary("Close", request, context, pb.CloseResponse())
 
-    async def Ping(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Terminate(self, request: Any, context: Any) -> Any:
+        return await self._unary("Terminate", request, context, pb.TerminateResponse())
+
+    async def Pause(self, request: Any, context: Any) -> Any:
+        return await self._unary("Pause", request, context, pb.PauseResponse())
+
+    async def Resume(self, request: Any, context: Any) -> Any:
+        return await self._unary("Resume", request, context, pb.ResumeResponse())
+
+    async def Ping(self, request: Any, context: Any) -> Any:
         return await self._unary("Ping", request, context, pb.PingResponse())
 
-    async def Get(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Pong(self, request: Any, context: Any) -> Any:
+        return await self._unary("Pong", request, context, pb.PongResponse())
+
+    async def Get(self, request: Any, context: Any) -> Any:
         return await self._unary("Get", request, context, pb.GetResponse())
 
-    async def List(self, request: Any, context: Any) -> Any:  # noqa: D102
-        copy = pb.ListRequest()
-        copy.CopyFrom(request)
-        return await self._unary("List", copy, context, pb.ListResponse())
+    async def List(self, request: Any, context: Any) -> Any:
+        return await self._unary("List", request, context, pb.ListResponse())
 
-    async def Count(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Count(self, request: Any, context: Any) -> Any:
         return await self._unary("Count", request, context, pb.CountResponse())
 
-    async def Update(self, request: Any, context: Any) -> Any:  # noqa: D102
+    async def Update(self, request: Any, context: Any) -> Any:
         return await self._unary("Update", request, context, pb.UpdateResponse())
 
-    async def SendStream(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: D102
+    async def SendStream(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
         self.called.set()
         async for response in self.batches(request_iterator, context):
             yield response
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: D102
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.requests.append(request)
         try:
             async for response in self.events(request, context):
@@ -92,7 +104,7 @@ async def serve() -> AsyncIterator[FakeControl]:
     """Runs a fake control port on a port of its own."""
     fake = FakeControl()
     server = grpc.aio.server()
-    add_ConnectionServiceServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
+    add_ConnectionServiceServicer_to_server(fake, server)
     fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
@@ -110,7 +122,8 @@ def status_details(
         error_details_pb2.ErrorInfo(domain="holdfast", reason=reason, metadata=dict(metadata))
     )
     number = code_pb2.Code.Value(code.name)
-    return status_pb2.Status(code=number, message=message, details=[detail]).SerializeToString()
+    status = status_pb2.Status(code=number, message=message, details=[detail])
+    return bytes(status.SerializeToString())
 
 
 def failing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast import Cause, CloseEvent, Fault, MessageEvent, PingEvent, SlowConsumer, Traffic
 from holdfast._events import AnyEvent
@@ -12,7 +13,6 @@ from holdfast._inbox import Inbox
 from holdfast._repeats import RepeatFilter
 from holdfast._room import Room
 from holdfast._times import to_datetime
-from google.protobuf.timestamp_pb2 import Timestamp
 
 EPOCH = to_datetime(Timestamp())
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 import pytest
-from control import FakeControl, failing, hanging
 
 import holdfast
+from control import FakeControl, failing, hanging
 from holdfast import Client, Confirmation
 from holdfast._gen.holdfast.v1 import connection_service_pb2 as pb
 
@@ -81,6 +81,23 @@ async def test_a_timeout_ends_the_call(control: FakeControl, fake_client: Client
         await fake_client.connection(ID).get(timeout=0.1)
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert remaining[0] == pytest.approx(0.1, abs=0.1)
+
+
+async def test_a_deadline_that_the_broker_saw_first(
+    control: FakeControl, fake_client: Client
+) -> None:
+    """It resets the stream, which looks like CANCELLED; long before the deadline, that it is."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        await asyncio.sleep(0.19)
+        await context.abort(grpc.StatusCode.CANCELLED, "RST_STREAM")
+
+    control.answers["Get"] = answer
+    with pytest.raises(holdfast.DeadlineExceeded):
+        await fake_client.connection(ID).get(timeout=0.2)
+    with pytest.raises(holdfast.HoldfastError) as caught:
+        await fake_client.connection(ID).get(timeout=5)
+    assert caught.value.code == "CANCELLED"
 
 
 async def test_the_clients_timeout_is_the_default(control: FakeControl) -> None:
@@ -204,4 +221,15 @@ async def test_absent_arguments_stay_absent(control: FakeControl, fake_client: C
 async def test_a_time_without_zone_is_refused(fake_client: Client) -> None:
     """Nobody can know which moment it means."""
     with pytest.raises(ValueError, match="time zone"):
-        await fake_client.connection(ID).update(expire_time=datetime(2030, 1, 1))  # noqa: DTZ001
+        await fake_client.connection(ID).update(expire_time=datetime(2030, 1, 1))
+
+
+async def test_hanging_calls_do_not_hold_up_others(
+    control: FakeControl, fake_client: Client
+) -> None:
+    """Calls of one client run side by side."""
+    control.answers["Close"] = hanging
+    task = asyncio.create_task(fake_client.connection(ID).close())
+    await control.called.wait()
+    await fake_client.connection(ID).get()
+    task.cancel()

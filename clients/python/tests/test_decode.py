@@ -47,7 +47,9 @@ def connect(connection_id: str) -> Connection:
     raise AssertionError(connection_id)
 
 
-def decode(kind: str, payload: bytes, namespace: str = "default", **headers: str) -> AnyEvent | None:
+def decode(
+    kind: str, payload: bytes, namespace: str = "default", **headers: str
+) -> AnyEvent | None:
     """Decodes an event with these `Holdfast-` headers."""
     named = {f"Holdfast-{name.replace('_', '-')}": value for name, value in headers.items()}
     return from_nats(f"holdfast.{namespace}.{kind}.{ID}", named, payload, Links(connect))
@@ -57,7 +59,12 @@ def test_open() -> None:
     """The whole connection comes with it; fields of a newer broker do no harm."""
     event = decode("open", OPEN, Seq="1")
     assert isinstance(event, OpenEvent)
-    assert (event.connection_id, event.namespace, event.seq, event.user) == (ID, "default", 1, "ann")
+    assert (event.connection_id, event.namespace, event.seq, event.user) == (
+        ID,
+        "default",
+        1,
+        "ann",
+    )
     snapshot = event.snapshot
     assert snapshot.id == ID
     assert snapshot.state is State.OPEN
@@ -83,9 +90,7 @@ def test_close() -> None:
 
 
 def test_a_close_without_a_number() -> None:
-    """The close of a connection whose node died has no sequence number, and a cause of tomorrow
-    is no reason to lose it.
-    """
+    """The connection's node died; and a cause of tomorrow is no reason to lose the event."""
     event = decode("close", b'{"code": 1006, "cause": "SOLAR_FLARE"}')
     assert isinstance(event, CloseEvent)
     assert (event.seq, event.cause, event.fault) == (0, Cause.UNSPECIFIED, Fault.UNSPECIFIED)

@@ -6,9 +6,9 @@ from typing import Any
 
 import grpc
 import pytest
-from control import FakeControl, failing
 
 import holdfast
+from control import FakeControl, failing
 from holdfast import Client, Code, Reason
 from holdfast._gen.holdfast.v1 import error_reason_pb2
 

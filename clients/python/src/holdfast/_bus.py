@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -42,6 +43,7 @@ class Bus:
         self._connect_timeout = connect_timeout
         self._connecting = asyncio.Lock()
         self._client: nats.aio.client.Client | None = None
+        self._is_closed = False
         self._closed_callbacks: set[Callable[[], None]] = set()
 
     @property
@@ -54,14 +56,36 @@ class Bus:
 
         Raises:
             Unavailable: no server can be reached within the timeout.
+            RuntimeError: the client is closed.
         """
         async with self._connecting:
+            if self._is_closed:
+                raise RuntimeError("the client is closed")
             if self._client is None:
                 self._client = await self._dial()
             return self._client
 
+    async def settle(self, timeout: float) -> None:
+        """Returns when the server has seen everything that was subscribed to before.
+
+        Twice, because nats-py writes the ping of a flush past the commands that it still holds
+        back: the first round trip gets these out, the second one is behind them.
+
+        Raises:
+            Unavailable: the server did not answer in time.
+        """
+        client = await self.connect()
+        try:
+            async with asyncio.timeout(timeout):
+                for _ in range(2):
+                    await client.flush(timeout=math.ceil(timeout) + 1)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable(f"flush: {error!r}", code=Code.UNAVAILABLE) from error
+
     async def close(self) -> None:
         """Sends what is buffered and ends the connection. Idempotent."""
+        async with self._connecting:
+            self._is_closed = True
         client, self._client = self._client, None
         if client is None or client.is_closed:
             return

@@ -90,9 +90,7 @@ def _read(
             return _events.PongEvent(**common, user=user, payload=payload)
         case _:
             event = json_format.Parse(payload, event_pb2.Event(), ignore_unknown_fields=True)
-            return _events.WritableEvent(
-                **common, user=user, buffered_amount=event.buffered_amount
-            )
+            return _events.WritableEvent(**common, user=user, buffered_amount=event.buffered_amount)
 
 
 def from_watch(event: event_pb2.Event, links: Links) -> AnyEvent | None:

@@ -42,17 +42,28 @@ class Feeds(Core):
     def events(
         self,
         *,
-        kinds: Iterable[type[E]],
+        kinds: type[E],
         namespace: str = ...,
         queue: str = ...,
         max_pending: int = ...,
         max_pending_bytes: int = ...,
         remember: int = ...,
     ) -> Subscription[E]: ...
+    @overload
     def events(
         self,
         *,
-        kinds: Iterable[type[Event]] = ALL_KINDS,
+        kinds: Iterable[type[AnyEvent]],
+        namespace: str = ...,
+        queue: str = ...,
+        max_pending: int = ...,
+        max_pending_bytes: int = ...,
+        remember: int = ...,
+    ) -> Subscription[AnyEvent]: ...
+    def events(
+        self,
+        *,
+        kinds: type[Event] | Iterable[type[Event]] = ALL_KINDS,
         namespace: str = "default",
         queue: str = "",
         max_pending: int = MAX_PENDING,
@@ -67,7 +78,8 @@ class Feeds(Core):
                         case MessageEvent(data=data): ...
 
         Args:
-            kinds: event classes, for example [MessageEvent, CloseEvent]. Default: all.
+            kinds: an event class, which also gives the events their type, or several, for example
+                [MessageEvent, CloseEvent]. Default: all.
             namespace: of this one; "*": of all.
             queue: name of a queue group: its members share the events, so that the events of one
                 connection spread over them. "": every subscription gets all events.
@@ -105,15 +117,24 @@ class Feeds(Core):
     def watch(
         self,
         *,
-        kinds: Iterable[type[E]],
+        kinds: type[E],
         namespace: str = ...,
         user: str = ...,
         connection_id: str = ...,
     ) -> Watch[E]: ...
+    @overload
     def watch(
         self,
         *,
-        kinds: Iterable[type[Event]] = ALL_KINDS,
+        kinds: Iterable[type[AnyEvent]],
+        namespace: str = ...,
+        user: str = ...,
+        connection_id: str = ...,
+    ) -> Watch[AnyEvent]: ...
+    def watch(
+        self,
+        *,
+        kinds: type[Event] | Iterable[type[Event]] = ALL_KINDS,
         namespace: str = "",
         user: str = "",
         connection_id: str = "",
@@ -121,7 +142,7 @@ class Feeds(Core):
         """Events over gRPC, for a backend without NATS: the same events in the same order.
 
         Args:
-            kinds: event classes. Default: all.
+            kinds: an event class, or several. Default: all.
             namespace: of this one; "": of all.
             user: of connections of this user; "": of all.
             connection_id: of this connection; "": of all.
@@ -137,8 +158,8 @@ class Feeds(Core):
         return stream
 
 
-def _checked(kinds: Iterable[type[Event]]) -> Sequence[type[Event]]:
-    chosen = tuple(kinds)
+def _checked(kinds: type[Event] | Iterable[type[Event]]) -> Sequence[type[Event]]:
+    chosen = (kinds,) if isinstance(kinds, type) else tuple(kinds)
     if not chosen or not set(chosen) <= set(ALL_KINDS):
         raise ValueError(f"kinds are event classes, at least one: {chosen!r}")
     return chosen

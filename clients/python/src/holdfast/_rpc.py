@@ -16,7 +16,7 @@ from ._codes import Code
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
 from ._gen.holdfast.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from ._status import from_rpc_error
-from .errors import Unavailable
+from .errors import DeadlineExceeded, Unavailable
 
 if TYPE_CHECKING:
     from grpc.aio import StreamStreamCall, UnaryStreamCall, UnaryUnaryMultiCallable
@@ -99,8 +99,17 @@ class Rpc:
             request: what to ask.
             timeout: seconds; None: the client's default; `math.inf`: no limit.
         """
+        deadline = self.deadline(timeout)
+        started = asyncio.get_running_loop().time()
         async with self.translated():
-            return await method(request, timeout=self.deadline(timeout), metadata=self._headers())
+            try:
+                return await method(request, timeout=deadline, metadata=self._headers())
+            except grpc.aio.AioRpcError as error:
+                elapsed = asyncio.get_running_loop().time() - started
+                if _is_late(error, deadline, elapsed):
+                    text = f"no answer within {deadline:g} s"
+                    raise DeadlineExceeded(text, code=Code.DEADLINE_EXCEEDED) from error
+                raise
 
     async def watch(
         self, request: pb.WatchRequest
@@ -141,3 +150,9 @@ class Rpc:
     def _headers(self) -> grpc.aio.Metadata:
         values = self._metadata() if callable(self._metadata) else self._metadata
         return grpc.aio.Metadata(*values.items())
+
+
+def _is_late(error: grpc.aio.AioRpcError, deadline: float | None, elapsed: float) -> bool:
+    """True when the broker's side of the deadline passed first: it resets the stream then."""
+    is_reset = error.code() is grpc.StatusCode.CANCELLED
+    return is_reset and deadline is not None and elapsed >= 0.9 * deadline

@@ -75,7 +75,7 @@ class Sender:
             return
         if error is None:
             raise failures
-        logger.warning("%d sends failed, unreported because of %r", len(failures.exceptions), error)
+        logger.warning("%d sends failed, unreported because of %r", len(failures.failures), error)
 
     async def send(
         self,
@@ -148,10 +148,10 @@ class Sender:
             raise failures
 
     def _check_is_usable(self, connection_id: str) -> None:
-        if self._stream.error is not None:
-            raise for_connection(self._stream.error, connection_id)
         if not self._stream.is_open:
             raise RuntimeError("a sender is used inside of its `async with` block")
+        if self._stream.error is not None:
+            raise for_connection(self._stream.error, connection_id)
 
     async def _take_room(self, size: int, timeout: float | None) -> None:
         try:

@@ -148,11 +148,13 @@ class Subscription(Generic[E]):
                         pending_bytes_limit=0,
                     )
                 )
-            async with asyncio.timeout(self._timeout):
-                await client.flush(timeout=math.ceil(self._timeout) + 1)
-        except (nats.errors.Error, TimeoutError) as error:
+            await self._bus.settle(self._timeout)
+        except nats.errors.Error as error:
             await self.aclose()
             raise Unavailable(f"subscribe: {error!r}", code=Code.UNAVAILABLE) from error
+        except BaseException:
+            await self.aclose()
+            raise
 
     def _lost(self) -> None:
         self._inbox.end(Unavailable("the NATS connection is closed", code=Code.UNAVAILABLE))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 
-BUFFER = 64
+BUFFER = 16
 """Events read ahead; when they wait, the broker's own buffer of 8 MiB fills."""
 
 REMEMBERED = 65_536

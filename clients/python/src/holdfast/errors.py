@@ -188,6 +188,11 @@ class SendFailures(ExceptionGroup[HoldfastError]):
     `except* ConnectionNotFound:` handles one kind and leaves the others.
     """
 
+    @property
+    def failures(self) -> tuple[HoldfastError, ...]:
+        """The failures, in the order in which they became known."""
+        return tuple(error for error in self.exceptions if isinstance(error, HoldfastError))
+
     def derive(self, excs: Sequence[HoldfastError]) -> Self:  # type: ignore[override]
         """Makes a group of some of the failures, for `except*` and `split`."""
         return type(self)(self.message, excs)

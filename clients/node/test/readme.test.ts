@@ -1,0 +1,81 @@
+// Every JavaScript snippet of the README, run as it stands but for the addresses.
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { packageRoot } from "./broker.js";
+import { type Program, run } from "./process.js";
+import { Stage } from "./stage.js";
+
+const readme = readFileSync(join(packageRoot, "README.md"), "utf8");
+
+describe("README", () => {
+  let stage: Stage;
+  before(async () => {
+    stage = await Stage.open();
+  });
+  after(() => stage[Symbol.asyncDispose]());
+
+  /** Runs the snippet under a heading. */
+  function snippet(heading: string, ...args: string[]): Program {
+    const section = readme.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
+    const code = /```js\n(.*?)```/s.exec(section)?.[1];
+    assert.ok(code, heading);
+    const { control, nats } = stage.broker;
+    const folder = join(packageRoot, "build/readme");
+    mkdirSync(folder, { recursive: true });
+    const file = join(folder, `${heading.replace(/\W+/g, "-").toLowerCase()}.mjs`);
+    writeFileSync(file, code.replaceAll("127.0.0.1:7400", control).replaceAll("nats://127.0.0.1:4222", nats));
+    return run(file, args);
+  }
+
+  async function ended(program: Program): Promise<string[]> {
+    const { code, output } = await program.end();
+    assert.equal(code, 0, output);
+    return output.trim().split("\n");
+  }
+
+  test("has no snippet that is not run here", () => {
+    assert.equal(readme.match(/```js\n/g)?.length, 4);
+  });
+
+  test("hear and answer", async () => {
+    const program = snippet("Hear and answer");
+    assert.equal(await program.line(), "listening");
+    await using peer = await stage.dial("/?from=readme");
+    peer.socket.send("hi");
+    assert.equal(await peer.next(), "you said hi");
+    peer.socket.close(1000);
+    assert.deepEqual(await ended(program), ["listening", "open /?from=readme", "close 1000 PEER_CLOSE"]);
+  });
+
+  test("act on a connection", async () => {
+    await using it = await stage.pair();
+    const [received, facts, closed] = await ended(snippet("Act on a connection", it.handle.id));
+    assert.match(received ?? "", /^the client has it after [\d.]+ ms; a ping takes [\d.]+ ms$/);
+    assert.match(facts ?? "", /^ann 7 127\.0\.0\.1:\d+$/);
+    assert.equal(closed, "closed true");
+    assert.equal(await it.peer.next(), "text");
+    assert.deepEqual(await it.peer.next(), Buffer.from([1, 2, 3]));
+    assert.equal(await it.peer.next(), "one two three");
+    assert.deepEqual(await it.peer.end(), { code: 4000, reason: "that was all" });
+  });
+
+  test("find connections, send to many", async () => {
+    await using a = await stage.pair();
+    await using b = await stage.pair();
+    assert.deepEqual(await ended(snippet("Find connections, send to many")), ["true", "2 0"]);
+    for (const { peer } of [a, b]) assert.equal(await peer.next(), "to all of you");
+    const [first, second] = [a, b].map(({ peer }) => peer);
+    for (let i = 0; i < 500; i++) {
+      const [one, two] = [await first?.next(), await second?.next()].sort((x, y) => order(x) - order(y));
+      assert.deepEqual([one, two], [`message ${2 * i}`, `message ${2 * i + 1}`]);
+    }
+  });
+
+  test("errors", async () => {
+    assert.deepEqual(await ended(snippet("Errors")), ["it has left: CONNECTION_GONE"]);
+  });
+});
+
+const order = (line: unknown) => Number(String(line).split(" ")[1]);

@@ -1,0 +1,82 @@
+"""The example backends, run as programs against a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from holdfast import Client, Subscription
+from peer import DEADLINE, Peer, open_peer
+from processes import REPOSITORY, Broker
+
+EXAMPLES = REPOSITORY / "examples" / "python"
+
+
+@pytest.fixture
+async def events(client: Client) -> AsyncIterator[Subscription[Any]]:
+    """All events of the default namespace."""
+    async with client.events() as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def running(script: str, broker: Broker) -> AsyncIterator[str]:
+    """Runs an example until the block ends; the line that says it is ready."""
+    arguments = [f"--nats={broker.nats}", f"--control={broker.control}"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, EXAMPLES / script, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE):
+            ready = (await process.stdout.readline()).decode()
+        assert "the namespace default" in ready
+        yield ready
+    finally:
+        process.terminate()
+        async with asyncio.timeout(DEADLINE):
+            await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("script", ["echo.py", "echo_plain_nats.py"])
+async def test_echo(broker: Broker, events: Any, script: str) -> None:
+    """Text comes back as text, bytes as bytes."""
+    async with running(script, broker), open_peer(broker.listen, events) as peer:
+        for payload in ("hello", "grüße", "", b"\x00\xff", b""):
+            await peer.socket.send(payload)
+            assert await peer.receive() == payload
+
+
+async def test_chat(broker: Broker, events: Any) -> None:
+    """Everybody hears everybody, and who comes and goes."""
+    async with running("chat.py", broker), open_peer(broker.listen, events) as ann:
+        assert await ann.receive() == f"* {guest(ann)} has joined"
+        async with open_peer(broker.listen, events) as bob:
+            joined = f"* {guest(bob)} has joined"
+            assert await ann.receive() == await bob.receive() == joined
+            await bob.socket.send("hi ann")
+            assert await ann.receive() == await bob.receive() == f"{guest(bob)}: hi ann"
+            await ann.socket.send(b"\xff!")
+            assert await ann.receive() == await bob.receive() == f"{guest(ann)}: \ufffd!"
+        assert await ann.receive() == f"* {guest(bob)} has left"
+
+
+async def test_chat_restarts(broker: Broker, events: Any) -> None:
+    """A new process asks the broker who is there."""
+    async with open_peer(broker.listen, events) as ann, open_peer(broker.listen, events) as bob:
+        for text in ("first", "second"):
+            async with running("chat.py", broker) as ready:
+                assert int(ready.split()[-2]) >= 2
+                await ann.socket.send(text)
+                assert await ann.receive() == await bob.receive() == f"{guest(ann)}: {text}"
+
+
+def guest(peer: Peer) -> str:
+    """The name of a peer in the chat."""
+    return f"guest-{peer.id[-4:]}"

@@ -21,7 +21,7 @@ race := $(if $(shell command -v $$(go env CC)),-race)
 packages := $(patsubst %/package.json,%,$(wildcard tools/package.json clients/node/package.json examples/*/package.json))
 installed := $(addsuffix /node_modules/.installed,$(packages))
 client := $(wildcard clients/python/pyproject.toml)
-extras := events,dev
+extras := dev
 
 # What the tests of every language look for.
 export HOLDFAST_BROKER := $(CURDIR)/bin/broker
@@ -108,9 +108,9 @@ lint-proto: tools/node_modules/.installed ## Checks the schema.
 	$(buf) format --diff --exit-code
 
 .PHONY: lint-python
-lint-python: .cache/python.installed ## Checks the Python client: ruff and mypy --strict.
-	$(if $(client),cd clients/python && $(python) -m ruff check && $(python) -m ruff format --check && \
-		$(python) -m mypy --strict src tests)
+lint-python: .cache/python.installed ## Checks the Python client and examples: ruff and mypy --strict.
+	$(if $(client),cd clients/python && $(python) -m ruff check . ../../examples/python && \
+		$(python) -m ruff format --check . ../../examples/python && $(python) -m mypy)
 
 .PHONY: lint-node
 lint-node: $(installed) ## Checks the Node client's types and style, and that no lock file names a registry.
@@ -137,8 +137,8 @@ checkgenerate: .cache/tools.installed tools/node_modules/.installed ## Fails if 
 	tools/generate --check
 
 .PHONY: bench
-bench: ## Runs the Go benchmarks.
-	go test -run '^$$' -bench . -benchmem ./...
+bench: build ## Measures the broker beside its limits: make bench ARGS='-runs 1'.
+	go run ./bench $(ARGS)
 
 .PHONY: check
 check: lint checkgenerate test ## Everything CI runs.

@@ -19,8 +19,9 @@ const (
 
 // Bounds of what a connection keeps track of.
 const (
-	// MaxPings is how many pings of one connection may be unanswered, beside the heartbeat's.
-	MaxPings = 64
+	// MaxPings is how many pings of one connection may be unanswered, beside the heartbeat's. A peer
+	// that was busy reads them all at once, and Node ws ends itself when more than 60 pongs are due.
+	MaxPings = 32
 	// MaxReceipts is how many sends of one connection may wait for a receipt.
 	MaxReceipts = 4096
 )
@@ -45,6 +46,8 @@ const (
 type Config struct {
 	// MessageSize is the largest message accepted, in bytes after assembly. 0: DefaultMessageSize.
 	MessageSize int64
+	// FrameSize is the largest data frame accepted, in bytes on the wire. 0: as large as a message.
+	FrameSize int64
 	// Fragments is how many fragments a message may have. 0: wire.DefaultFragmentLimit.
 	Fragments int
 	// SendQueueBytes bounds the payload that waits to be written. 0: DefaultSendQueueBytes.
@@ -63,6 +66,14 @@ type Config struct {
 	// FragmentTimeout is how long a message that was begun with More waits for its next fragment.
 	// 0: DefaultFragmentTimeout.
 	FragmentTimeout time.Duration
+	// IdleTimeout closes a connection with 1001 on which no message was received or written for so long;
+	// it stands still while the connection is held. 0: never.
+	IdleTimeout time.Duration
+	// Lifetime closes a connection with ExpiredCode so long after Start, or up to a tenth earlier, so
+	// that connections which came together do not go together. What is queued is written before. 0: never.
+	Lifetime time.Duration
+	// Rates bound what the peer may send.
+	Rates Rates
 
 	reader wire.ReaderConfig
 }
@@ -76,7 +87,7 @@ func (c Config) prepared(buffers wire.Buffers) *Config {
 	setDefault(&c.HeartbeatTimeout, DefaultHeartbeatTimeout)
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
 	setDefault(&c.FragmentTimeout, DefaultFragmentTimeout)
-	c.reader = wire.ReaderConfig{MessageLimit: c.MessageSize, FragmentLimit: c.Fragments, Buffers: buffers}
+	c.reader = wire.ReaderConfig{MessageLimit: c.MessageSize, FrameLimit: c.FrameSize, FragmentLimit: c.Fragments, Buffers: buffers}
 	return &c
 }
 

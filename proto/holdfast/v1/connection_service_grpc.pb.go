@@ -102,7 +102,7 @@ type ConnectionServiceClient interface {
 	// Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 	//
 	// Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-	// also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+	// also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
 	// the endpoint's heartbeat timeout, or the deadline of the call).
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error)
 	// Pong sends an unsolicited pong (RFC 6455 5.5.3), which no peer answers. The broker answers the
@@ -366,7 +366,7 @@ type ConnectionServiceServer interface {
 	// Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 	//
 	// Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-	// also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+	// also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
 	// the endpoint's heartbeat timeout, or the deadline of the call).
 	Ping(context.Context, *PingRequest) (*PingResponse, error)
 	// Pong sends an unsolicited pong (RFC 6455 5.5.3), which no peer answers. The broker answers the

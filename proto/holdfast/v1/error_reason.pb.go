@@ -60,7 +60,7 @@ const (
 	//
 	//	metadata: {"connection_id": "…", "buffered_amount": "1048570"}
 	ErrorReason_SEND_QUEUE_FULL ErrorReason = 6
-	// RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 64 pings of a
+	// RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
 	// connection without an answer. Nothing was sent. Retry later.
 	ErrorReason_RATE_LIMITED ErrorReason = 7
 	// RESOURCE_EXHAUSTED: a Watch did not read fast enough and its buffer of 8 MiB is full. The stream

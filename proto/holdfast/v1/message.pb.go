@@ -193,7 +193,7 @@ type isMessage_Payload interface {
 }
 
 type Message_Text struct {
-	// text: sent as a text message. protobuf itself requires valid UTF-8: a client library refuses
+	// text: sent as a text message. protobuf itself requires valid UTF-8: most client libraries refuse
 	// other bytes, and a request that carries them anyway fails with INTERNAL before it is read.
 	// A string is whole code points, so text fragments end on code-point boundaries.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`

@@ -85,7 +85,7 @@ export enum ErrorReason {
   SEND_QUEUE_FULL = 6,
 
   /**
-   * RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 64 pings of a
+   * RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
    * connection without an answer. Nothing was sent. Retry later.
    *
    * @generated from enum value: RATE_LIMITED = 7;

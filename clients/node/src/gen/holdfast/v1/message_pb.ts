@@ -34,7 +34,7 @@ export type Message = Message$1<"holdfast.v1.Message"> & {
    */
   payload: {
     /**
-     * text: sent as a text message. protobuf itself requires valid UTF-8: a client library refuses
+     * text: sent as a text message. protobuf itself requires valid UTF-8: most client libraries refuse
      * other bytes, and a request that carries them anyway fails with INTERNAL before it is read.
      * A string is whole code points, so text fragments end on code-point boundaries.
      *

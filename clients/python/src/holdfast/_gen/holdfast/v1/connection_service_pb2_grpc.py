@@ -213,7 +213,7 @@ class ConnectionServiceServicer:
         """Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 
         Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-        also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+        also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
         the endpoint's heartbeat timeout, or the deadline of the call).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

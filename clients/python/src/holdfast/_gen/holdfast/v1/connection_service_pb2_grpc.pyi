@@ -103,7 +103,7 @@ class ConnectionServiceStub:
     """Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 
     Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-    also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+    also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
     the endpoint's heartbeat timeout, or the deadline of the call).
     """
     Pong: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.PongRequest, _connection_service_pb2.PongResponse]
@@ -219,7 +219,7 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     """Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 
     Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-    also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+    also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
     the endpoint's heartbeat timeout, or the deadline of the call).
     """
     Pong: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.PongRequest, _connection_service_pb2.PongResponse]  # type: ignore[assignment]
@@ -380,7 +380,7 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ping sends a ping and, by default (RECEIVED), waits for the pong that answers it or a later one.
 
         Errors: CONTROL_PAYLOAD_TOO_LONG, INVALID_CONFIRMATION, CONNECTION_CLOSING, SEND_QUEUE_FULL; with RECEIVED
-        also CONNECTION_PAUSED, RATE_LIMITED (64 pings are unanswered) and NOT_CONFIRMED (no pong within
+        also CONNECTION_PAUSED, RATE_LIMITED (32 pings are unanswered) and NOT_CONFIRMED (no pong within
         the endpoint's heartbeat timeout, or the deadline of the call).
         """
 

@@ -49,7 +49,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
       metadata: {"connection_id": "…", "buffered_amount": "1048570"}
     """
     RATE_LIMITED: _ErrorReason.ValueType  # 7
-    """RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 64 pings of a
+    """RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
     connection without an answer. Nothing was sent. Retry later.
     """
     WATCH_LAGGED: _ErrorReason.ValueType  # 8
@@ -163,7 +163,7 @@ was not taken. Retry after the connection's `writable` event.
   metadata: {"connection_id": "…", "buffered_amount": "1048570"}
 """
 RATE_LIMITED: ErrorReason.ValueType  # 7
-"""RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 64 pings of a
+"""RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
 connection without an answer. Nothing was sent. Retry later.
 """
 WATCH_LAGGED: ErrorReason.ValueType  # 8

@@ -74,7 +74,7 @@ class Message(_message.Message):
     FRAGMENT_ID_FIELD_NUMBER: _builtins.int
     COMPRESS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """text: sent as a text message. protobuf itself requires valid UTF-8: a client library refuses
+    """text: sent as a text message. protobuf itself requires valid UTF-8: most client libraries refuse
     other bytes, and a request that carries them anyway fails with INTERNAL before it is read.
     A string is whole code points, so text fragments end on code-point boundaries.
     """

@@ -17,10 +17,8 @@ import (
 type backend struct {
 	nc *nats.Conn
 
-	// post gets the stamp of a message instead of an answer to the client; set before the first message.
-	post func(client.Stamp)
-	// size of the messages.
-	size int
+	// counter, if set, is told of each message, whose client then gets no answer.
+	counter atomic.Pointer[client.Pool]
 
 	opens, messages, closes atomic.Uint64
 	gaps                    atomic.Uint64 // events whose number is not the next
@@ -30,7 +28,7 @@ type backend struct {
 }
 
 func newBackend(url string) (*backend, error) {
-	b := &backend{size: messageSize}
+	b := &backend{}
 	var err error
 	b.nc, err = nats.Connect(url, nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {
 		b.failures.Add(1)
@@ -61,7 +59,7 @@ func (b *backend) opened(m *nats.Msg) {
 }
 
 func (b *backend) message(m *nats.Msg) {
-	stamp, ok := client.ReadStamp(m.Data, b.size)
+	stamp, ok := client.ReadStamp(m.Data)
 	if !ok {
 		b.wrong.Add(1)
 		return
@@ -70,8 +68,8 @@ func (b *backend) message(m *nats.Msg) {
 		b.gaps.Add(1)
 	}
 	b.messages.Add(1)
-	if b.post != nil {
-		b.post(stamp)
+	if pool := b.counter.Load(); pool != nil {
+		pool.Post(stamp)
 		return
 	}
 	if err := m.Respond(m.Data); err != nil {

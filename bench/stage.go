@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/bench/client"
@@ -75,8 +74,9 @@ func (l *lab) start(ctx context.Context, s *stage, peer string) (err error) {
 		return err
 	}
 	var ready struct {
-		Listen        []string
-		Control, NATS string
+		Listen  []string `json:"listen"`
+		Control string   `json:"control"`
+		NATS    string   `json:"nats"`
 	}
 	if err := json.Unmarshal(s.server.Line, &ready); err != nil {
 		return fmt.Errorf("ready line %q: %w", s.server.Line, err)
@@ -93,8 +93,11 @@ func startNATS(ctx context.Context, path, dir string) (p *process.Process, url s
 	}
 	name := filepath.Join(dir, fmt.Sprintf("%s_%d.ports", filepath.Base(path), p.PID()))
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		var ports struct{ NATS []string }
-		if text, err := os.ReadFile(name); err == nil && json.Unmarshal(text, &ports) == nil && len(ports.NATS) > 0 {
+		var ports struct {
+			NATS []string `json:"nats"`
+		}
+		text, err := os.ReadFile(name) //nolint:gosec // in a directory of our own
+		if err == nil && json.Unmarshal(text, &ports) == nil && len(ports.NATS) > 0 {
 			return p, ports.NATS[0], nil
 		}
 	}
@@ -129,31 +132,4 @@ func (s *stage) connect(ctx context.Context, n int) (*client.Pool, error) {
 		return nil, err
 	}
 	return pool, nil
-}
-
-// sample is what everybody has used at one moment.
-type sample struct {
-	at                 time.Time
-	server, nats, load process.Usage
-}
-
-func (s *stage) sample() (sample, error) {
-	now := sample{at: time.Now()}
-	var errs [3]error
-	now.server, errs[0] = s.server.Usage()
-	if s.nats != nil {
-		now.nats, errs[1] = s.nats.Usage()
-	}
-	now.load, errs[2] = process.UsageOf(os.Getpid())
-	return now, errors.Join(errs[:]...)
-}
-
-// measured begins a measurement: now the figures count.
-func (s *stage) measured() (sample, error) {
-	if s.profiled {
-		if err := s.server.Signal(syscall.SIGUSR1); err != nil {
-			return sample{}, err
-		}
-	}
-	return s.sample()
 }

@@ -42,7 +42,7 @@ type traffic struct {
 func newTraffic(pool *client.Pool, busy, depth int) *traffic {
 	t := &traffic{pool: pool, busy: busy, depth: depth}
 	pool.OnMessage = func(c *client.Conn, now int64, payload []byte) {
-		stamp, ok := client.ReadStamp(payload, messageSize)
+		stamp, ok := client.ReadStamp(payload)
 		if !ok {
 			t.faults.Wrong++
 			return
@@ -106,7 +106,7 @@ func (t *traffic) run(ctx context.Context, s *stage, d time.Duration) (figures, 
 	}
 	f := perMessage(before, after, t.rtt.Count())
 	f.add("RTT p50 µs", micros(t.rtt.Quantile(0.5)))
-	f.add("p99 µs", micros(t.rtt.Quantile(0.99)))
+	f.add("RTT p99 µs", micros(t.rtt.Quantile(0.99)))
 	return f, t.finish(ctx)
 }
 
@@ -126,20 +126,6 @@ func (t *traffic) finish(ctx context.Context) error {
 	// What comes now is one too many.
 	return t.pool.Run(ctx, 100*time.Millisecond)
 }
-
-// perMessage are the figures of n messages between two samples.
-func perMessage(before, after sample, n uint64) (f figures) {
-	seconds := after.at.Sub(before.at).Seconds()
-	per := func(d time.Duration) float64 { return micros(d) / float64(max(n, 1)) }
-	f.add("msgs/s", float64(n)/seconds)
-	f.add(cpuFigure, per(after.server.CPU-before.server.CPU))
-	f.add("NATS CPU µs/msg", per(after.nats.CPU-before.nats.CPU))
-	f.add("load CPU µs/msg", per(after.load.CPU-before.load.CPU))
-	f.add("server cores", (after.server.CPU - before.server.CPU).Seconds()/seconds)
-	return f
-}
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // endOf closes the connections in order and adds what the pool and the backend have to complain about.
 func endOf(ctx context.Context, s *stage, pool *client.Pool, f *faults) error {

@@ -46,6 +46,7 @@ type Pool struct {
 	dirty   []*Conn // have frames to write
 	open    int
 	closing bool
+	over    bool
 
 	mu     sync.Mutex
 	posted []Stamp
@@ -117,10 +118,10 @@ func (p *Pool) Until(ctx context.Context, d time.Duration, done func() bool) err
 // Post hands stamps that came another way to OnPost. It may be called by any goroutine.
 func (p *Pool) Post(stamps ...Stamp) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	first := len(p.posted) == 0
 	p.posted = append(p.posted, stamps...)
-	p.mu.Unlock()
-	if first {
+	if first && !p.over {
 		_, _ = unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
@@ -139,9 +140,14 @@ func (p *Pool) Close(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
-// Abort ends what is left at once and gives everything back.
+// Abort ends what is left at once and gives everything back. It may be called again.
 func (p *Pool) Abort() {
-	p.closing = true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return // the numbers of its descriptors may be others' by now
+	}
+	p.over, p.closing = true, true
 	for _, c := range p.Conns {
 		c.end(nil)
 	}

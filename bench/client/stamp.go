@@ -10,7 +10,7 @@ import (
 )
 
 // StampSize is the size of the smallest message, in bytes.
-const StampSize = 4 + 8 + 8
+const StampSize = 4 + 4 + 8 + 8
 
 // Stamp begins a message, so that whoever gets it can tell whether it is the right one.
 type Stamp struct {
@@ -29,21 +29,23 @@ var filler = func() []byte {
 
 // AppendMessage appends a message of size bytes, from StampSize to 64 KiB.
 func (s Stamp) AppendMessage(dst []byte, size int) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(size))
 	dst = binary.BigEndian.AppendUint32(dst, s.Index)
 	dst = binary.BigEndian.AppendUint64(dst, s.Seq)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(s.Sent))
 	return append(dst, filler[:size-StampSize]...)
 }
 
-// ReadStamp reads a message of size bytes; false if it is not one, in any byte.
-func ReadStamp(message []byte, size int) (Stamp, bool) {
-	if len(message) != size || !bytes.Equal(message[StampSize:], filler[:size-StampSize]) {
+// ReadStamp reads a message; false if it is not one that was sent, in any byte.
+func ReadStamp(message []byte) (Stamp, bool) {
+	if len(message) < StampSize || uint32(len(message)) != binary.BigEndian.Uint32(message) ||
+		!bytes.Equal(message[StampSize:], filler[:len(message)-StampSize]) {
 		return Stamp{}, false
 	}
 	return Stamp{
-		Index: binary.BigEndian.Uint32(message),
-		Seq:   binary.BigEndian.Uint64(message[4:]),
-		Sent:  int64(binary.BigEndian.Uint64(message[12:])),
+		Index: binary.BigEndian.Uint32(message[4:]),
+		Seq:   binary.BigEndian.Uint64(message[8:]),
+		Sent:  int64(binary.BigEndian.Uint64(message[16:])),
 	}, true
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
@@ -21,7 +22,8 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println(l.Addr())
-	fmt.Fprintln(os.Stderr, "limits:", http.Serve(l, http.HandlerFunc(serve)))
+	server := &http.Server{Handler: http.HandlerFunc(serve), ReadHeaderTimeout: time.Minute}
+	fmt.Fprintln(os.Stderr, "limits:", server.Serve(l))
 	os.Exit(1)
 }
 

@@ -33,7 +33,8 @@ type Process struct {
 
 // Start starts a process. It is ended with the context at the latest.
 func Start(ctx context.Context, path string, args ...string) (*Process, error) {
-	p := &Process{cmd: exec.CommandContext(ctx, path, args...), first: make(chan []byte, 1), exited: make(chan struct{})}
+	p := &Process{first: make(chan []byte, 1), exited: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, path, args...) //nolint:gosec // the paths are the operator's
 	p.cmd.WaitDelay = time.Second
 	p.cmd.Stderr = &p.log
 	// A key press in the terminal must not end it before we do; and it must not outlive us.

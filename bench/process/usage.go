@@ -46,3 +46,19 @@ func UsageOf(pid int) (Usage, error) {
 		RSS: values[2] * int64(os.Getpagesize()),
 	}, nil
 }
+
+// MachineUsage is the processor time that all processes, interrupts and other guests of the host have used.
+func MachineUsage() (time.Duration, error) {
+	const name = "/proc/stat"
+	stat, err := os.ReadFile(name)
+	if err != nil {
+		return 0, fmt.Errorf("usage: %w", err)
+	}
+	// "cpu user nice system idle iowait irq softirq steal guest guest_nice"; guests are part of user.
+	var user, nice, system, idle, iowait, irq, softirq, steal int64
+	_, err = fmt.Fscan(bytes.NewReader(stat[len("cpu"):]), &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal)
+	if err != nil {
+		return 0, fmt.Errorf("usage: %s: %w", name, err)
+	}
+	return time.Duration(user+nice+system+irq+softirq+steal) * tick, nil
+}

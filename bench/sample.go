@@ -1,0 +1,65 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/bench/process"
+)
+
+// sample is what everybody has used at one moment.
+type sample struct {
+	at                 time.Time
+	server, nats, load process.Usage
+	machine            time.Duration // processor time that was used at all
+}
+
+func (s *stage) sample() (sample, error) {
+	now := sample{at: time.Now()}
+	var errs [4]error
+	now.server, errs[0] = s.server.Usage()
+	if s.nats != nil {
+		now.nats, errs[1] = s.nats.Usage()
+	}
+	now.load, errs[2] = process.UsageOf(os.Getpid())
+	now.machine, errs[3] = process.MachineUsage()
+	return now, errors.Join(errs[:]...)
+}
+
+// measured begins a measurement: now the figures count.
+func (s *stage) measured() (sample, error) {
+	if s.profiled {
+		if err := s.server.Signal(syscall.SIGUSR1); err != nil {
+			return sample{}, err
+		}
+	}
+	return s.sample()
+}
+
+// perMessage are the figures of n messages between two samples.
+func perMessage(before, after sample, n uint64) (f figures) {
+	seconds := after.at.Sub(before.at).Seconds()
+	per := func(d time.Duration) float64 { return micros(d) / float64(max(n, 1)) }
+	f.add("msgs/s", float64(n)/seconds)
+	f.add(cpuFigure, per(after.server.CPU-before.server.CPU))
+	f.add("NATS CPU µs/msg", per(after.nats.CPU-before.nats.CPU))
+	f.add("load CPU µs/msg", per(after.load.CPU-before.load.CPU))
+	f.add("server cores", (after.server.CPU-before.server.CPU).Seconds()/seconds)
+	f.add(othersFigure, others(before, after))
+	return f
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// othersFigure shows how noisy the machine was: runs among much noise cost more for each message.
+const othersFigure = "others' cores"
+
+// others is what neither we nor what we started used: the kernel's own work, and what else runs there.
+func others(before, after sample) float64 {
+	ours := after.server.CPU + after.nats.CPU + after.load.CPU - before.server.CPU - before.nats.CPU - before.load.CPU
+	return (after.machine - before.machine - ours).Seconds() / after.at.Sub(before.at).Seconds()
+}

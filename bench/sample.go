@@ -61,5 +61,5 @@ const othersFigure = "others' cores"
 // others is what neither we nor what we started used: the kernel's own work, and what else runs there.
 func others(before, after sample) float64 {
 	ours := after.server.CPU + after.nats.CPU + after.load.CPU - before.server.CPU - before.nats.CPU - before.load.CPU
-	return (after.machine - before.machine - ours).Seconds() / after.at.Sub(before.at).Seconds()
+	return max(0, (after.machine-before.machine-ours).Seconds()/after.at.Sub(before.at).Seconds()) // the clocks tick apart
 }

@@ -121,6 +121,10 @@ lint-node: $(installed) ## Checks the Node client's types and style, and that no
 	@! grep -l '"resolved": "http' $(addsuffix /package-lock.json,$(packages) tools/browser) || \
 		{ echo 'These lock files name a registry: set omit-lockfile-registry-resolved=true in .npmrc.' >&2; exit 1; }
 
+.PHONY: conformance
+conformance: build ## Plays the WebSocket conformance cases against the broker: make conformance ARGS='-section 6'.
+	go run ./conformance $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Runs every fuzz target for FUZZTIME (30s).
 	grep -rnoE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' cmd internal | \

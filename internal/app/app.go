@@ -39,6 +39,7 @@ type broker struct {
 	clientListeners []net.Listener
 	ops             *http.Server
 	clients         *http.Server
+	tlsReloads      counters // by result
 
 	serving  sync.WaitGroup // the goroutines that accept
 	failed   chan error     // the first one that could not
@@ -101,7 +102,7 @@ func (b *broker) openListeners(context.Context) (err error) {
 		return fmt.Errorf("ops: %w", err)
 	}
 	for _, l := range b.cfg.Listen {
-		nl, err := listen(l)
+		nl, err := b.listenClients(l)
 		if err != nil {
 			return err
 		}
@@ -144,7 +145,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	}
 	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger})
 	b.hub = hub.New(node, b.bus.Publisher())
-	b.edge = &edge{hub: b.hub, engine: b.engine}
+	b.edge = &edge{hub: b.hub, engine: b.engine, gate: gate{most: b.cfg.Clients.Connections}}
 	return b.bus.ServeReplies(node, replies{b.hub})
 }
 
@@ -163,7 +164,9 @@ func (b *broker) startControl(context.Context) error {
 
 func (b *broker) startOps(context.Context) error {
 	metrics := newMetrics(func() snapshot {
-		return snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
+		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
+		s.tlsReloads = b.tlsReloads.all()
+		return s
 	})
 	b.ops = &http.Server{
 		Handler: opsHandler(metrics, b.missing), ReadHeaderTimeout: headerTimeout,
@@ -196,8 +199,9 @@ func (b *broker) startClients(context.Context) error {
 		return err
 	}
 	b.clients = &http.Server{
-		Handler:           b.edge.handler(endpoints, b.pages()),
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
+		Handler:      b.edge.handler(endpoints, b.pages()),
+		ReadTimeout:  time.Duration(b.cfg.Clients.HandshakeTimeout), // of TLS, and of a request with its body
+		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelDebug),
 	}
 	for _, l := range b.clientListeners {

@@ -9,7 +9,8 @@ import "fmt"
 // variables, which are HOLDFAST_ and the flag's name in capitals. What has no flag stands only in the
 // file, what has no key ("-") never does. Help and group are what --help says.
 type Config struct {
-	Listen    []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates."`
+	Listen    []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\"."`
+	Clients   Clients    `yaml:"clients" embed:""`
 	Control   Control    `yaml:"control" embed:""`
 	Ops       Ops        `yaml:"ops" embed:""`
 	NATS      NATS       `yaml:"nats" embed:""`
@@ -26,7 +27,17 @@ type Config struct {
 // Listener is an address for clients: "host:port", ":port" or "unix:/path".
 type Listener struct {
 	Address string `yaml:"address"`
-	TLS     *TLS   `yaml:"tls,omitempty"`
+	// Mode of the file of a Unix socket. 0: as the umask says.
+	Mode FileMode `yaml:"mode,omitempty"`
+	TLS  *TLS     `yaml:"tls,omitempty"`
+}
+
+// Clients is what all client listeners and endpoints have in common.
+type Clients struct {
+	// Connections is how many WebSockets there may be at once. 0: no limit.
+	Connections int `yaml:"connections" name:"clients-connections" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once, of all endpoints; 0: no limit."`
+	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.
+	HandshakeTimeout Duration `yaml:"handshake_timeout" name:"clients-handshake-timeout" group:"clients" placeholder:"TIME" help:"Time for a TLS handshake, and then for a whole HTTP request."`
 }
 
 // TLS makes a listener speak wss:// and https://.
@@ -93,18 +104,21 @@ type Log struct {
 
 // Endpoint is a path that accepts WebSockets.
 type Endpoint struct {
-	Path            string      `yaml:"path"` // "/chat" or "/ws/{room}"
-	Namespace       string      `yaml:"namespace"`
-	Subprotocols    []string    `yaml:"subprotocols"` // in order of preference
-	Origins         []string    `yaml:"origins"`      // see ws.AcceptOptions
-	Admission       Admission   `yaml:"admission"`
-	Compression     Compression `yaml:"compression"`
-	Heartbeat       Heartbeat   `yaml:"heartbeat"`
-	Limits          Limits      `yaml:"limits"`
-	Events          []string    `yaml:"events"`
-	EventAttributes []string    `yaml:"event_attributes"` // Holdfast-Attr-<name> of message events
-	KeepHeaders     []string    `yaml:"keep_headers"`     // headers of the handshake that backends see
-	StartPaused     bool        `yaml:"start_paused"`
+	Path         string   `yaml:"path"` // "/chat" or "/ws/{room}"
+	Namespace    string   `yaml:"namespace"`
+	Subprotocols []string `yaml:"subprotocols"` // in order of preference
+	// SubprotocolRequired refuses clients that offer none of Subprotocols.
+	SubprotocolRequired bool        `yaml:"subprotocol_required"`
+	Origins             []string    `yaml:"origins"` // see ws.AcceptOptions
+	Admission           Admission   `yaml:"admission"`
+	Compression         Compression `yaml:"compression"`
+	Heartbeat           Heartbeat   `yaml:"heartbeat"`
+	Limits              Limits      `yaml:"limits"`
+	Rates               Rates       `yaml:"rates"`
+	Events              []string    `yaml:"events"`
+	EventAttributes     []string    `yaml:"event_attributes"` // Holdfast-Attr-<name> of message events
+	KeepHeaders         []string    `yaml:"keep_headers"`     // headers of the handshake that backends see
+	StartPaused         bool        `yaml:"start_paused"`
 }
 
 // Admission says who may connect.
@@ -124,21 +138,36 @@ type Heartbeat struct {
 	Timeout  Duration `yaml:"timeout"`  // also how long a receipt is waited for
 }
 
-// Limits of one connection.
+// Limits of one connection, and of how many there are.
 type Limits struct {
 	MessageSize       Size     `yaml:"message_size"`
-	Fragments         int      `yaml:"fragments"` // of one message
+	FrameSize         Size     `yaml:"frame_size"` // on the wire; 0B: as large as a message
+	Fragments         int      `yaml:"fragments"`  // of one message
 	SendQueue         Size     `yaml:"send_queue"`
 	SendQueueMessages int      `yaml:"send_queue_messages"`
 	SendQueuePolicy   string   `yaml:"send_queue_policy"` // reject, close or drop_oldest
 	MaxPause          Duration `yaml:"max_pause"`
 	CloseTimeout      Duration `yaml:"close_timeout"`
+	IdleTimeout       Duration `yaml:"idle_timeout"`       // without a message; 0s: none
+	MaxLifetime       Duration `yaml:"max_lifetime"`       // 0s: none
+	Connections       int      `yaml:"connections"`        // of the endpoint; 0: no limit
+	ConnectionsPerIP  int      `yaml:"connections_per_ip"` // 0: no limit
+	NewConnections    int      `yaml:"new_connections"`    // in a second; 0: no limit
+}
+
+// Rates are what one client may send in a second; 0: no limit.
+type Rates struct {
+	Messages      int    `yaml:"messages"`
+	Bytes         Size   `yaml:"bytes"`
+	ControlFrames int    `yaml:"control_frames"`
+	Policy        string `yaml:"policy"` // wait or close
 }
 
 // Default is the configuration of a broker that was told nothing.
 func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
+		Clients:   Clients{HandshakeTimeout: 10 * Second},
 		Control:   Control{Listen: "127.0.0.1:7400"},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
@@ -164,6 +193,7 @@ func DefaultEndpoint() Endpoint {
 			SendQueue: MiB, SendQueueMessages: 4096, SendQueuePolicy: "reject",
 			MaxPause: 10 * Minute, CloseTimeout: 30 * Second,
 		},
+		Rates:           Rates{ControlFrames: 1000, Policy: "wait"},
 		Events:          []string{"open", "message", "close"},
 		EventAttributes: []string{},
 		KeepHeaders:     []string{"User-Agent"},

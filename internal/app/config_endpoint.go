@@ -109,6 +109,9 @@ func (v *checker) handshake(key string, e Endpoint) {
 			v.refuse(at, "%q is never chosen: what begins with \"bearer.\" is a client's credential", name)
 		}
 	})
+	if e.SubprotocolRequired && len(e.Subprotocols) == 0 {
+		v.refuse(key+".subprotocol_required", "true, and subprotocols is empty: want one there, or \"*\"")
+	}
 	v.each(key+".origins", e.Origins, func(at, origin string) {
 		if !ws.ValidOrigin(origin) {
 			v.refuse(at, "%q is not an origin: want same-origin, https://example.org, https://*.example.org or \"*\"", origin)
@@ -129,18 +132,30 @@ func (v *checker) handshake(key string, e Endpoint) {
 }
 
 func (v *checker) traffic(key string, e Endpoint) {
-	if interval := e.Heartbeat.Interval; interval != 0 && (interval < 100*Millisecond || interval > 24*Hour) {
-		v.refuse(key+".heartbeat.interval", "%s is out of range: want 0s for none, or 100ms to 24h", interval)
-	}
+	v.noneOrWithin(key+".heartbeat.interval", e.Heartbeat.Interval, 100*Millisecond, 24*Hour)
 	within(v, key+".heartbeat.timeout", e.Heartbeat.Timeout, 100*Millisecond, 24*Hour)
-	l, key := e.Limits, key+".limits."
+	v.limits(key+".limits.", e.Limits)
+	r, key := e.Rates, key+".rates."
+	v.count(key+"messages", r.Messages, 0, maxCount)
+	within(v, key+"bytes", r.Bytes, 0, 64*GiB)
+	v.count(key+"control_frames", r.ControlFrames, 0, maxCount)
+	v.oneOf(key+"policy", r.Policy, "wait", "close")
+}
+
+func (v *checker) limits(key string, l Limits) {
 	within(v, key+"message_size", l.MessageSize, 1, 64*MiB)
-	v.count(key+"fragments", l.Fragments, 1, 1<<24)
+	within(v, key+"frame_size", l.FrameSize, 0, 64*MiB)
+	v.count(key+"fragments", l.Fragments, 1, maxCount)
 	within(v, key+"send_queue", l.SendQueue, KiB, GiB)
-	v.count(key+"send_queue_messages", l.SendQueueMessages, 1, 1<<24)
+	v.count(key+"send_queue_messages", l.SendQueueMessages, 1, maxCount)
 	v.oneOf(key+"send_queue_policy", l.SendQueuePolicy, "reject", "close", "drop_oldest")
 	within(v, key+"max_pause", l.MaxPause, Millisecond, 24*Hour)
 	within(v, key+"close_timeout", l.CloseTimeout, 100*Millisecond, Hour)
+	v.noneOrWithin(key+"idle_timeout", l.IdleTimeout, Second, 24*Hour)
+	v.noneOrWithin(key+"max_lifetime", l.MaxLifetime, Second, 8760*Hour)
+	v.count(key+"connections", l.Connections, 0, maxCount)
+	v.count(key+"connections_per_ip", l.ConnectionsPerIP, 0, maxCount)
+	v.count(key+"new_connections", l.NewConnections, 0, maxCount)
 }
 
 func (v *checker) events(key string, e Endpoint) {

@@ -191,7 +191,9 @@ func wanted(t reflect.Type) string {
 	case Level:
 		return "debug, info, warn or error"
 	case Listener:
-		return "an address such as \":8080\", or a mapping with the keys address, tls"
+		return "an address such as \":8080\", or a mapping with the keys address, mode, tls"
+	case FileMode:
+		return "a file mode such as 0660"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -150,7 +150,7 @@ func TestFlagBeforeVariableBeforeFileBeforeDefault(t *testing.T) {
 
 func TestVariablesAreRefusedByName(t *testing.T) {
 	_, err := loadText(t, "", "HOLDFAST_DEMO=maybe", "HOLDFAST_NATS_OUTBOX=1", "HOLDFAST_LISTEN=:8443?x=y", "HOLDFAST_LOG_LEVEL=loud")
-	want := `HOLDFAST_LISTEN: ":8443?x=y" is not an address: want cert=FILE, key=FILE and client_ca=FILE behind "?", joined by "&"
+	want := `HOLDFAST_LISTEN: ":8443?x=y" is not an address: want cert=FILE, key=FILE, client_ca=FILE and mode=MODE behind "?", joined by "&"
 HOLDFAST_NATS_OUTBOX: "1" is not a size: want a whole number with a unit B, KiB, MiB or GiB, such as 1MiB
 HOLDFAST_LOG_LEVEL: "loud" is not a log level: want debug, info, warn or error
 HOLDFAST_DEMO: "maybe" is neither true nor false`
@@ -166,15 +166,18 @@ HOLDFAST_DEMO: "maybe" is neither true nor false`
 func TestShowIsAFileThatLoadsTheSame(t *testing.T) {
 	cert, key := writeCertificate(t)
 	const first = `
-listen: [":8080", {address: ":8443", tls: {cert: CERT, key: KEY, client_ca: CERT}}, "unix:/run/a b.sock"]
+listen: [":8080", {address: ":8443", tls: {cert: CERT, key: KEY, client_ca: CERT}}, {address: "unix:/run/a b.sock", mode: 0660}]
+clients: {connections: 5000, handshake_timeout: 5s}
 nats: {listen: "127.0.0.1:0", outbox: 12345678B}
 drain: {timeout: 90s, delay: 59m30s}
 log: {level: debug, format: json}
 endpoints:
   - path: /a
     subprotocols: ["*", "v1.json"]
+    subprotocol_required: true
     origins: ["*", "https://*.example.org", same-origin]
-    limits: {message_size: 2MiB}
+    limits: {message_size: 2MiB, frame_size: 64KiB, idle_timeout: 5m, max_lifetime: 24h, connections: 9, connections_per_ip: 8, new_connections: 7}
+    rates: {messages: 100, bytes: 1MiB, control_frames: 0, policy: close}
     events: [close, message, open, pong]
     event_attributes: [tenant, "true", "1"]
   - path: /b/{rest...}
@@ -233,7 +236,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("--%s sets %s: want --%s", set.flag, set.key, byKey)
 		}
 	}
-	if n := len(settings()); n != 19 {
+	if n := len(settings()); n != 21 {
 		t.Errorf("%d settings have flags", n)
 	}
 	if got := Variable("nats-tls-ca"); got != "HOLDFAST_NATS_TLS_CA" {

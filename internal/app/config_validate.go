@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// maxCount bounds what is counted: more than any machine holds.
+const maxCount = 1 << 24
+
 // maxUnixPath is what the kernel takes as the path of a socket.
 const maxUnixPath = 107
 
@@ -21,6 +24,7 @@ const maxUnixPath = 107
 func (c Config) Validate() error {
 	v := &checker{Config: c}
 	v.addresses()
+	v.clients()
 	v.nats()
 	v.stop()
 	v.endpoints()
@@ -63,10 +67,22 @@ func within[T interface {
 	}
 }
 
+// noneOrWithin is within for a time that 0s switches off.
+func (v *checker) noneOrWithin(key string, value, lowest, highest Duration) {
+	if value != 0 && (value < lowest || value > highest) {
+		v.refuse(key, "%s is out of range: want 0s for none, or %s to %s", value, lowest, highest)
+	}
+}
+
 func (v *checker) count(key string, value, lowest, highest int) {
 	if value < lowest || value > highest {
 		v.refuse(key, "%d is out of range: want %d to %d", value, lowest, highest)
 	}
+}
+
+func (v *checker) clients() {
+	v.count("clients.connections", v.Clients.Connections, 0, maxCount)
+	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 }
 
 func (v *checker) stop() {
@@ -90,6 +106,9 @@ func (v *checker) addresses() {
 			all = append(all, bound{key: key, address: l.Address})
 		} else {
 			all = v.address(all, key, l.Address)
+			if l.Mode != 0 {
+				v.refuse(key+".mode", "%s is for a Unix socket, and %q is none: want no mode", l.Mode, l.Address)
+			}
 		}
 		v.listenerTLS(key+".tls", l.TLS)
 	}

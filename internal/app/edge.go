@@ -19,6 +19,8 @@ type edge struct {
 	hub     *hub.Hub
 	engine  *ws.Engine
 	refused counters // by HTTP status
+	enough  counters // those for which there was no room, by reason
+	gate    gate
 
 	// handshakes is held shared from the look at draining until the hub knows the connection, so that a
 	// drain closes every connection that was told 101.
@@ -41,6 +43,7 @@ func (e *edge) isDraining() bool {
 
 // endpoint is one configured path, prepared for its connections.
 type endpoint struct {
+	gate   gate
 	accept ws.AcceptOptions
 	socket *ws.Config
 	hub    *hub.Endpoint
@@ -87,15 +90,24 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 		e.handshakes.RLock()
 		defer e.handshakes.RUnlock()
 		if e.draining {
-			e.refuse(w, stopping)
+			e.turnAway(w, brokerStops)
 			return
 		}
-		e.connect(w, r, ep, accepted)
+		leave, full := e.admit(ep, r.RemoteAddr)
+		if full != nil {
+			e.turnAway(w, full)
+			return
+		}
+		if !e.connect(w, r, ep, accepted, leave) && leave != nil {
+			leave()
+		}
 	})
 }
 
-var stopping = &wire.Refusal{
-	Status: http.StatusServiceUnavailable, Text: "broker is stopping", Header: [][2]string{{"Retry-After", "1"}},
+// turnAway refuses a handshake that would be accepted at another time.
+func (e *edge) turnAway(w http.ResponseWriter, full *enough) {
+	e.enough.add(full.reason)
+	e.refuse(w, full.refusal)
 }
 
 func (e *edge) refuse(w http.ResponseWriter, r *wire.Refusal) {
@@ -117,15 +129,16 @@ func connectionHeader(r *wire.Refusal) string {
 	return "close"
 }
 
-// connect turns an accepted handshake into a connection.
-func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted) {
+// connect turns an accepted handshake into a connection, which leaves when it ends; nil: it need not. It
+// answers whether it did.
+func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, leave func()) bool {
 	facts := ep.facts(r, a)
 	conn, err := e.engine.Upgrade(w, a, ep.socket)
 	if err != nil {
 		e.refused.add("transport")
-		return
+		return false
 	}
-	s := &socket{ws: conn, cfg: ep.socket}
+	s := &socket{ws: conn, cfg: ep.socket, leave: leave}
 	var hold ws.Hold
 	if ep.hub.StartPaused {
 		hold = ws.HoldPaused
@@ -134,9 +147,10 @@ func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 	if s.conn, err = e.hub.Open(ep.hub, facts, s); err != nil {
 		conn.Terminate(uint8(hub.CauseNodeDrain))
 		e.refused.add("stopping")
-		return
+		return false
 	}
 	conn.Start(s, hold)
+	return true
 }
 
 // newEndpoint prepares a configured endpoint. messageSize is what the bus allows.
@@ -146,7 +160,12 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 		heartbeat = -1
 	}
 	ep := &endpoint{
-		accept: ws.AcceptOptions{Subprotocols: c.Subprotocols, Origins: c.Origins},
+		gate: gate{
+			most: c.Limits.Connections, perClient: c.Limits.ConnectionsPerIP, perSecond: c.Limits.NewConnections,
+		},
+		accept: ws.AcceptOptions{
+			Subprotocols: c.Subprotocols, SubprotocolRequired: c.SubprotocolRequired, Origins: c.Origins,
+		},
 		hub: &hub.Endpoint{
 			Path: c.Path, Namespace: c.Namespace,
 			PingEvents: slices.Contains(c.Events, "ping"), PongEvents: slices.Contains(c.Events, "pong"),
@@ -154,11 +173,16 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 			MaxPause:        time.Duration(c.Limits.MaxPause), StartPaused: c.StartPaused,
 		},
 		socket: engine.Prepare(ws.Config{
-			MessageSize: messageSize, Fragments: c.Limits.Fragments,
+			MessageSize: messageSize, FrameSize: int64(c.Limits.FrameSize), Fragments: c.Limits.Fragments,
 			SendQueueBytes: int(c.Limits.SendQueue), SendQueueMessages: c.Limits.SendQueueMessages,
 			SendQueuePolicy:   queuePolicies[c.Limits.SendQueuePolicy],
 			HeartbeatInterval: heartbeat, HeartbeatTimeout: time.Duration(c.Heartbeat.Timeout),
 			CloseTimeout: time.Duration(c.Limits.CloseTimeout),
+			IdleTimeout:  time.Duration(c.Limits.IdleTimeout), Lifetime: time.Duration(c.Limits.MaxLifetime),
+			Rates: ws.Rates{
+				Messages: c.Rates.Messages, Bytes: int64(c.Rates.Bytes), ControlFrames: c.Rates.ControlFrames,
+				Policy: ratePolicies[c.Rates.Policy],
+			},
 		}),
 	}
 	for _, name := range c.KeepHeaders {
@@ -172,6 +196,8 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 var queuePolicies = map[string]ws.QueuePolicy{
 	"reject": ws.QueueReject, "close": ws.QueueClose, "drop_oldest": ws.QueueDropOldest,
 }
+
+var ratePolicies = map[string]ws.RatePolicy{"wait": ws.RateWait, "close": ws.RateClose}
 
 // counters count by a label.
 type counters struct {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,34 +13,52 @@ import (
 	"syscall"
 )
 
-// listen opens an address for clients: host:port or unix:/path, with or without TLS.
-func listen(l Listener) (net.Listener, error) {
-	nl, err := listenPlain(l.Address)
-	if err != nil {
-		return nil, err
+// listenClients opens an address for clients: host:port or unix:/path, with or without TLS.
+func (b *broker) listenClients(l Listener) (net.Listener, error) {
+	nl, err := listen(l)
+	if err != nil || l.TLS == nil {
+		return nl, err
 	}
-	if l.TLS == nil {
-		return nl, nil
-	}
-	cfg, err := tlsConfig(l.TLS)
+	certs, err := newCertificates(l.TLS, b.logger, &b.tlsReloads)
 	if err != nil {
 		_ = nl.Close()
 		return nil, fmt.Errorf("listen %s: %w", l.Address, err)
 	}
-	return tls.NewListener(nl, cfg), nil
+	return tls.NewListener(nl, certs.config()), nil
 }
 
-func listenPlain(address string) (net.Listener, error) {
-	path, unix := strings.CutPrefix(address, "unix:")
+func listen(l Listener) (net.Listener, error) {
+	path, unix := strings.CutPrefix(l.Address, "unix:")
 	if !unix {
-		nl, err := net.Listen("tcp", address)
-		return nl, listenError(address, err)
+		nl, err := net.Listen("tcp", l.Address)
+		return nl, listenError(l.Address, err)
 	}
 	if err := removeStaleSocket(path); err != nil {
-		return nil, fmt.Errorf("listen %s: %w", address, err)
+		return nil, fmt.Errorf("listen %s: %w", l.Address, err)
 	}
-	nl, err := net.Listen("unix", path)
-	return nl, listenError(address, err)
+	nl, err := listenUnix(path, fs.FileMode(l.Mode))
+	return nl, listenError(l.Address, err)
+}
+
+// listenUnix makes a socket with that mode; 0 leaves it to the umask. The descriptor has the mode before
+// it gets its name, so that the file is at no time open to more than it should be.
+func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if mode == 0 {
+		return net.Listen("unix", path)
+	}
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		// Where the kernel knows no mode of a descriptor, the file has it a moment later.
+		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), uint32(mode)) })
+	}}
+	nl, err := config.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode); err != nil { // what the umask took away
+		_ = nl.Close()
+		return nil, err
+	}
+	return nl, nil
 }
 
 // listenError says it in one line without Go's layers.

@@ -25,8 +25,12 @@ type snapshot struct {
 	hub     hub.Stats
 	bus     bus.Stats
 	calls   map[rpc.MethodCode]uint64
-	refused map[string]uint64
+	refused map[string]uint64 // by status
+	enough  map[string]uint64 // by reason
 	panics  uint64
+
+	overRate   uint64
+	tlsReloads map[string]uint64 // by result
 }
 
 type collector struct {
@@ -45,6 +49,7 @@ func newMetrics(take func() snapshot) *prometheus.Registry {
 func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engine) snapshot {
 	return snapshot{
 		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
+		enough: e.enough.all(), overRate: engine.OverRate(),
 		panics: s.Panics() + engine.Panics(),
 	}
 }
@@ -104,6 +109,12 @@ var metrics = []metric{
 		each(func(s *snapshot) map[string]uint64 { return s.hub.Faults }, plain), "fault"),
 	counter("handshakes_refused_total", "Handshakes refused, by HTTP status.",
 		each(func(s *snapshot) map[string]uint64 { return s.refused }, plain), "status"),
+	counter("connections_refused_total", "Of those, the ones for which there was no room, by reason.",
+		each(func(s *snapshot) map[string]uint64 { return s.enough }, plain), "reason"),
+	counter("connections_over_rate_total", "Times a client sent more than its rates allow; it was not read for a while, or closed.",
+		one(func(s *snapshot) uint64 { return s.overRate })),
+	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",
+		each(func(s *snapshot) map[string]uint64 { return s.tlsReloads }, plain), "result"),
 	counter("messages_received_total", "Messages of clients that were published.",
 		one(func(s *snapshot) uint64 { return s.hub.Traffic.MessagesIn })),
 	counter("received_bytes_total", "Their payload.",

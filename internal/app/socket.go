@@ -11,9 +11,10 @@ import (
 
 // socket fits a *ws.Conn to what the hub asks of a socket, and the hub's connection to what ws tells.
 type socket struct {
-	ws   *ws.Conn
-	conn *hub.Conn
-	cfg  *ws.Config
+	ws    *ws.Conn
+	conn  *hub.Conn
+	cfg   *ws.Config
+	leave func() // to be called at the end; nil: nothing counts the connection
 }
 
 var (
@@ -25,7 +26,13 @@ func (s *socket) OnMessage(op wire.Opcode, p []byte) bool { return s.conn.Messag
 func (s *socket) OnPing(p []byte) bool                    { return s.conn.Ping(p) }
 func (s *socket) OnPong(p []byte) bool                    { return s.conn.Pong(p) }
 func (s *socket) OnWritable()                             { s.conn.Writable() }
-func (s *socket) OnClose(e ws.End)                        { s.conn.Closed(endOf(e)) }
+
+func (s *socket) OnClose(e ws.End) {
+	if s.leave != nil {
+		s.leave() // whoever has seen the close event finds the place free
+	}
+	s.conn.Closed(endOf(e))
+}
 
 func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {
 	sent, err := s.ws.Send(&ws.Message{
@@ -118,6 +125,9 @@ var causes = map[ws.Cause]hub.Cause{
 	ws.PingTimeout:   hub.CausePingTimeout,
 	ws.Transport:     hub.CauseTransportError,
 	ws.Panic:         hub.CauseInternal,
+	ws.Idle:          hub.CauseIdleTimeout,
+	ws.Expired:       hub.CauseExpired,
+	ws.RateLimited:   hub.CauseRateLimited,
 }
 
 func endOf(e ws.End) hub.End {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -113,27 +114,53 @@ func (l Level) String() string { return strings.ToLower(slog.Level(l).String()) 
 // Level makes a slog.Leveler of it.
 func (l Level) Level() slog.Level { return slog.Level(l) }
 
-// UnmarshalText reads an address with its TLS files, if any, behind it as a URL would have them:
-// ":8443?cert=FILE&key=FILE&client_ca=FILE".
+// FileMode is the mode of a Unix socket, written in octal: "0660".
+type FileMode fs.FileMode
+
+// UnmarshalText reads three octal digits, with or without a 0 before them.
+func (m *FileMode) UnmarshalText(text []byte) error {
+	digits, _ := strings.CutPrefix(string(text), "0")
+	n, err := strconv.ParseUint(digits, 8, 32)
+	if err != nil || len(digits) != 3 || n == 0 {
+		return fmt.Errorf("%q is not a file mode: want octal digits such as 0660", text)
+	}
+	*m = FileMode(n)
+	return nil
+}
+
+// MarshalText writes the mode.
+func (m FileMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+func (m FileMode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
+
+// UnmarshalText reads an address with its TLS files or mode, if any, behind it as a URL would have them:
+// ":8443?cert=FILE&key=FILE&client_ca=FILE", "unix:/path?mode=0660".
 func (l *Listener) UnmarshalText(text []byte) error {
-	address, files, secure := strings.Cut(string(text), "?")
+	address, more, found := strings.Cut(string(text), "?")
 	*l = Listener{Address: address}
-	if !secure {
+	if !found {
 		return nil
 	}
-	l.TLS = &TLS{}
-	for part := range strings.SplitSeq(files, "&") {
-		name, file, _ := strings.Cut(part, "=")
+	var files TLS
+	for part := range strings.SplitSeq(more, "&") {
+		name, value, _ := strings.Cut(part, "=")
 		switch name {
 		case "cert":
-			l.TLS.Cert = file
+			files.Cert = value
 		case "key":
-			l.TLS.Key = file
+			files.Key = value
 		case "client_ca":
-			l.TLS.ClientCA = file
+			files.ClientCA = value
+		case "mode":
+			if err := l.Mode.UnmarshalText([]byte(value)); err != nil {
+				return err
+			}
 		default:
-			return fmt.Errorf("%q is not an address: want cert=FILE, key=FILE and client_ca=FILE behind \"?\", joined by \"&\"", text)
+			return fmt.Errorf("%q is not an address: want cert=FILE, key=FILE, client_ca=FILE and mode=MODE behind \"?\", joined by \"&\"", text)
 		}
+	}
+	if files != (TLS{}) {
+		l.TLS = &files
 	}
 	return nil
 }

@@ -157,13 +157,14 @@ func TestEveryFlagAndVariableIsInTheTable(t *testing.T) {
 // stranger is a key that nobody knows: what is said about it lists those that are known.
 const stranger = `
 stranger: 1
+clients: {stranger: 1}
 control: {stranger: 1}
 ops: {stranger: 1}
 nats: {stranger: 1, tls: {stranger: 1}}
 drain: {stranger: 1}
 log: {stranger: 1}
 listen: [{stranger: 1, tls: {stranger: 1}}]
-endpoints: [{stranger: 1, admission: {stranger: 1}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}}]
+endpoints: [{stranger: 1, admission: {stranger: 1}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}, rates: {stranger: 1}}]
 `
 
 // fileKeys asks the broker for every key of the file: "nats.tls.ca", "listen[].address", "endpoints[].path".

@@ -3,7 +3,7 @@ package doctest_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +37,7 @@ func partition(t *testing.T, s snippet) {
 	const connections = 30
 	for i := range connections {
 		peer := wstest.Dial(t, b.URL("/"), nil)
-		peer.Send(wstest.Text(fmt.Sprint(i)))
+		peer.Send(wstest.Text(strconv.Itoa(i)))
 	}
 	shardOf, numbers := make(map[string]string), make(map[string]bool)
 	for _, m := range sharded.Wait(2 * connections) {

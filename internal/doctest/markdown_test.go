@@ -130,6 +130,16 @@ func (d document) one(t *testing.T, key string) snippet {
 	return snippet{}
 }
 
+// whole is the text with its fenced blocks, which follow it.
+func (d document) whole() string {
+	var b strings.Builder
+	b.WriteString(d.text)
+	for _, s := range d.snippets {
+		b.WriteString(s.text)
+	}
+	return b.String()
+}
+
 // table finds the table under a heading.
 func (d document) table(t *testing.T, heading string) []row {
 	t.Helper()

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/holdfast-broker/holdfast/internal/brokertest"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
@@ -28,7 +27,7 @@ func markdown(t *testing.T) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // somebody tidies up
+			return err
 		}
 		if name := d.Name(); d.IsDir() && path != root &&
 			(strings.HasPrefix(name, ".") || slices.Contains([]string{"node_modules", "build", "dist", "bin"}, name)) {
@@ -113,10 +112,7 @@ func TestNamesAreThoseOfTheSchema(t *testing.T) {
 		values[upper(c.String())] = true
 	}
 	for _, d := range documents(t) {
-		all := d.text
-		for _, s := range d.snippets {
-			all += s.text
-		}
+		all := d.whole()
 		for _, m := range regexp.MustCompile(`holdfast\.v1\.\w+/\w+`).FindAllString(all, -1) {
 			if !rpcs[m] {
 				t.Errorf("%s: there is no RPC %s", d.path, m)
@@ -167,18 +163,13 @@ var otherFlags = map[string][]string{
 var otherVariables = []string{"HOLDFAST_CONTROL", "HOLDFAST_NATS", "HOLDFAST_NAMESPACE"}
 
 func TestFlagsVariablesAndMetricsExist(t *testing.T) {
-	known, b := flags(t), brokertest.Start(t)
-	stimulate(t, b)
-	metrics := ownMetrics(t, b)
+	known, metrics := flags(t), ownMetrics(t, stimulated(t))
 	variables := slices.Clone(otherVariables)
 	for _, f := range known {
 		variables = append(variables, f.variable)
 	}
 	for _, d := range documents(t) {
-		all := d.text
-		for _, s := range d.snippets {
-			all += s.text
-		}
+		all := d.whole()
 		for _, name := range regexp.MustCompile(`holdfast_[a-z_]+[a-z]`).FindAllString(all, -1) {
 			if _, there := metrics[name]; !there {
 				t.Errorf("%s: there is no metric %s", d.path, name)
@@ -202,7 +193,7 @@ func TestFlagsVariablesAndMetricsExist(t *testing.T) {
 
 func TestSettingsExist(t *testing.T) {
 	keys := documentedKeys(t)
-	setting := regexp.MustCompile(`^(control|ops|nats|drain|log|endpoints|admission|compression|heartbeat|limits)\.[a-z_.]+$`)
+	setting := regexp.MustCompile(`^(clients|control|ops|nats|drain|log|endpoints|admission|compression|heartbeat|limits|rates)\.[a-z_.]+$`)
 	for _, d := range documents(t) {
 		for _, m := range inline.FindAllStringSubmatch(d.text, -1) {
 			_, general := keys[m[1]]

@@ -2,9 +2,10 @@ package doctest_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -204,25 +205,59 @@ func sample(t *testing.T, b *brokertest.Broker, name string) float64 {
 	return v
 }
 
-// stimulate makes a sample of every metric whose labels appear only when something has happened.
-func stimulate(t *testing.T, b *brokertest.Broker) {
+// crowded has an endpoint that is soon full.
+const crowded = `
+endpoints:
+  - path: /
+  - path: /full
+    limits: {connections: 1}
+  - path: /one-each
+    limits: {connections_per_ip: 1}
+  - path: /spoken
+    subprotocols: [ours]
+    subprotocol_required: true
+`
+
+// stimulated is a broker that serves a sample of every metric, also of those whose labels appear only when
+// something has happened.
+func stimulated(t *testing.T) *brokertest.Broker {
 	t.Helper()
+	files := withCertificate(t)
+	b := brokertest.Start(t, brokertest.Config(t, crowded),
+		"--listen=127.0.0.1:0?cert="+filepath.Join(files, "tls.crt")+"&key="+filepath.Join(files, "tls.key"))
+	write(t, files, "tls.crt", "no certificate")
+	eventually(t, "changed files are looked at", func() bool {
+		_ = wstest.Dial(t, b.Listen[1]+"/", nil).Close()
+		return strings.Contains(scrape(t, b), "holdfast_tls_reloads_total{")
+	})
+	wstest.Dial(t, b.URL("/full"), nil)
+	refused(t, b.URL("/full"))
 	peer := wstest.Dial(t, b.URL("/"), nil)
 	if _, err := control(b).Count(t.Context(), &holdfastv1.CountRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	wstest.TryDial(t, b.URL("/nothing"), nil)
+	refused(t, b.URL("/nothing"))
 	peer.Send(wstest.Frame{Opcode: 3})
 	peer.ExpectClose(wire.ProtocolError)
 	_ = peer.Close()
 	nc := bustest.Dial(t, b.NATS)
 	verdict(t, nc, &nats.Msg{Subject: "holdfast-in.default.reply." + b.Node + ".nobody.t"})
 	eventually(t, "the fault is counted", func() bool { return strings.Contains(scrape(t, b), "holdfast_protocol_faults_total{") })
+	return b
+}
+
+// refused is a handshake that is not accepted.
+func refused(t *testing.T, url string) {
+	t.Helper()
+	_, answer := wstest.TryDial(t, url, nil)
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		t.Errorf("%s is accepted", url)
+	}
 }
 
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
-	b := brokertest.Start(t)
-	stimulate(t, b)
+	b := stimulated(t)
 	documented := make(map[string]metric)
 	for _, r := range read(t, operating).table(t, "Metrics") {
 		labels := words(r["labels"])
@@ -232,7 +267,7 @@ func TestMetricsAreThoseOfTheTable(t *testing.T) {
 			t.Errorf("%s: how is it read?", r["metric"])
 		}
 	}
-	if diff := cmp.Diff(ownMetrics(t, b), documented); diff != "" {
+	if diff := gocmp.Diff(ownMetrics(t, b), documented); diff != "" {
 		t.Errorf("metrics (-served +documented):\n%s", diff)
 	}
 }
@@ -328,14 +363,14 @@ func TestFaultsAreThoseOfTheTable(t *testing.T) {
 		if f.name == "UNSUPPORTED_MESSAGE_LENGTH" {
 			want.Cause = "MESSAGE_TOO_LARGE"
 		}
-		if diff := cmp.Diff(want, endingOf(t, events.Wait(1)[0])); diff != "" {
+		if diff := gocmp.Diff(want, endingOf(t, events.Wait(1)[0])); diff != "" {
 			t.Errorf("%s: close event (-documented +published):\n%s", f.name, diff)
 		}
 	}
 	for name, r := range documented {
 		broken := seen[name]
 		slices.Sort(broken)
-		if diff := cmp.Diff(slices.Compact(broken), sections(r["rule"])); diff != "" {
+		if diff := gocmp.Diff(slices.Compact(broken), sections(r["rule"])); diff != "" {
 			t.Errorf("%s: rules (-broken +documented):\n%s", name, diff)
 		}
 	}
@@ -386,6 +421,10 @@ endpoints:
     limits: {message_size: 1KiB, send_queue: 1KiB, send_queue_policy: close}
   - path: /silent
     heartbeat: {interval: 100ms, timeout: 100ms}
+  - path: /idle
+    limits: {idle_timeout: 1s}
+  - path: /rated
+    rates: {messages: 1, policy: close}
 `
 
 // causes end a connection in every way that can be brought about from outside.
@@ -451,6 +490,10 @@ var causes = map[string]func(t *testing.T, b *brokertest.Broker, peer *wstest.Pe
 		}
 	},
 	"PING_TIMEOUT": func(*testing.T, *brokertest.Broker, *wstest.Peer, string) {}, // it answers no ping
+	"IDLE_TIMEOUT": func(*testing.T, *brokertest.Broker, *wstest.Peer, string) {},
+	"RATE_LIMITED": func(_ *testing.T, _ *brokertest.Broker, peer *wstest.Peer, _ string) {
+		peer.Send(wstest.Text("1"), wstest.Text("2"), wstest.Text("3"))
+	},
 	"EXPIRED": func(t *testing.T, b *brokertest.Broker, _ *wstest.Peer, id string) {
 		request := &holdfastv1.UpdateRequest{ConnectionId: id, ExpireTime: soon()}
 		if _, err := control(b).Update(t.Context(), request); err != nil {
@@ -461,12 +504,13 @@ var causes = map[string]func(t *testing.T, b *brokertest.Broker, peer *wstest.Pe
 	"TRANSPORT_ERROR": func(_ *testing.T, _ *brokertest.Broker, peer *wstest.Peer, _ string) { _ = peer.Close() },
 }
 
+// endpointOf are the causes that need an endpoint of their own.
+var endpointOf = map[string]string{"PING_TIMEOUT": "/silent", "IDLE_TIMEOUT": "/idle", "RATE_LIMITED": "/rated"}
+
 // elsewhere are causes that this does not bring about.
 var elsewhere = map[string]string{
 	"PROTOCOL_FAULT": "TestFaultsAreThoseOfTheTable",
 	"INTERNAL":       "it takes a defect",
-	"IDLE_TIMEOUT":   "not in this version",
-	"RATE_LIMITED":   "not in this version",
 	"NODE_LOST":      "not in this version",
 }
 
@@ -493,11 +537,7 @@ func TestCausesAreThoseOfTheTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := brokertest.Start(t, brokertest.Config(t, impatient), "--nats-url="+server, "--drain-timeout=2s")
 			events := bustest.Record(t, server, "holdfast.default.close.*")
-			path := "/"
-			if name == "PING_TIMEOUT" {
-				path = "/silent"
-			}
-			peer := wstest.Dial(t, b.URL(path), nil)
+			peer := wstest.Dial(t, b.URL(cmp.Or(endpointOf[name], "/")), nil)
 			end(t, b, peer, onlyConnection(t, b))
 			code := seen(peer)
 			if sees := documented[name]["the client sees"]; name != "PEER_CLOSE" && !strings.Contains(sees, strconv.Itoa(code)) {
@@ -517,21 +557,21 @@ func handshake(start string, changes ...string) string {
 		"Host": "broker", "Upgrade": "websocket", "Connection": "Upgrade",
 		"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 	}
-	var more string
+	var more strings.Builder
 	for _, change := range changes {
 		name, value, _ := strings.Cut(change, ": ")
 		if _, known := header[name]; known {
 			header[name] = value
 		} else {
-			more += change + "\r\n"
+			more.WriteString(change + "\r\n")
 		}
 	}
 	for name, value := range header {
 		if value != "" {
-			more += name + ": " + value + "\r\n"
+			more.WriteString(name + ": " + value + "\r\n")
 		}
 	}
-	return start + "\r\n" + more + "\r\n"
+	return start + "\r\n" + more.String() + "\r\n"
 }
 
 // refusals are requests that the table says something about.
@@ -541,36 +581,46 @@ func refusals() map[string][]string {
 		"400": {
 			handshake("GET / HTTP/1.0"), handshake(get, "Sec-WebSocket-Key: short"), handshake(get, "Content-Length: 1") + "x",
 			handshake(get, "Origin: http://broker", "Origin: http://broker"), handshake(get, "Sec-WebSocket-Protocol: a b"),
+			handshake("GET /spoken HTTP/1.1", "Sec-WebSocket-Protocol: theirs"),
 		},
 		"403": {handshake(get, "Origin: http://elsewhere")},
 		"404": {handshake("GET /nothing HTTP/1.1"), handshake("GET /nothing HTTP/1.1", "Upgrade: ")},
 		"405": {handshake("POST / HTTP/1.1")},
 		"426": {handshake(get, "Upgrade: "), handshake(get, "Connection: close"), handshake(get, "Sec-WebSocket-Version: 12")},
+		"429": {handshake("GET /one-each HTTP/1.1")},
+		"503": {handshake("GET /full HTTP/1.1")},
 		"431": {handshake(get, "X: "+strings.Repeat("x", 80<<10))},
 		"307": {handshake("GET //chat HTTP/1.1"), handshake("GET /a/../chat HTTP/1.1")},
 	}
 }
 
 func TestRefusedHandshakesAreThoseOfTheTable(t *testing.T) {
-	b := brokertest.Start(t, "--drain-delay=30s")
+	b := brokertest.Start(t, "--drain-delay=30s", brokertest.Config(t, crowded))
+	for _, path := range []string{"/full", "/one-each"} {
+		wstest.Dial(t, b.URL(path), nil)
+	}
 	var documented []string
 	for _, r := range read(t, operating).table(t, "Refused handshakes") {
 		documented = append(documented, r["status"])
 	}
-	got := []string{"503"}
+	var got []string
 	for want, requests := range refusals() {
 		if want != "307" {
 			got = append(got, want)
 		}
 		for _, request := range requests {
-			if answer := ask(t, b, request); !strings.Contains(answer[:min(len(answer), 12)], " "+want) || strings.HasPrefix(want, "4") && want != "431" && !oneLine(answer) {
+			answer := ask(t, b, request)
+			if header := "Retry-After: "; strings.Contains(answer, header) != (want == "429" || want == "503") {
+				t.Errorf("%s with or without Retry-After: %q", want, answer)
+			}
+			if !strings.Contains(answer[:min(len(answer), 12)], " "+want) || strings.HasPrefix(want, "4") && want != "431" && !oneLine(answer) {
 				t.Errorf("%.100q is answered with %q, the document has %s", request, answer, want)
 			}
 		}
 	}
 	counted := scrape(t, b)
 	for _, status := range documented {
-		if there := strings.Contains(counted, `status="`+status+`"`); there == (status == "431" || status == "503") {
+		if there := strings.Contains(counted, `status="`+status+`"`); there == (status == "431") {
 			t.Errorf("%s is counted: %v", status, there)
 		}
 	}
@@ -587,7 +637,7 @@ func TestRefusedHandshakesAreThoseOfTheTable(t *testing.T) {
 		t.Errorf("after a second signal the exit code is %d", code)
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff(got, documented); diff != "" {
+	if diff := gocmp.Diff(got, documented); diff != "" {
 		t.Errorf("statuses (-tried +documented):\n%s", diff)
 	}
 }
@@ -624,7 +674,7 @@ var contentLength = regexp.MustCompile(`Content-Length: (\d+)`)
 func whole(answer string) bool {
 	header, body, _ := strings.Cut(answer, "\r\n\r\n")
 	m := contentLength.FindStringSubmatch(header)
-	return m != nil && fmt.Sprint(len(body)) == m[1]
+	return m != nil && strconv.Itoa(len(body)) == m[1]
 }
 
 // The last rows of the table of limits that only the whole broker shows.

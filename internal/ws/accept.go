@@ -18,6 +18,8 @@ type AcceptOptions struct {
 	// Subprotocols in order of preference; wire.AnySubprotocol takes the client's first. A client
 	// that offers none of them is accepted without one. Empty: none is ever chosen.
 	Subprotocols []string
+	// SubprotocolRequired refuses a client that offers none of them.
+	SubprotocolRequired bool
 	// Origins that may connect: SameOrigin, "*" for any, an exact origin ("https://example.org"), or
 	// one with a wildcard for the first labels of the host ("https://*.example.org"). A handshake
 	// without Origin, which no browser sends, passes. Empty: only those.
@@ -28,6 +30,7 @@ type AcceptOptions struct {
 type Accepted struct {
 	Subprotocol string // the one chosen, or empty
 	key         string
+	header      http.Header // of the request: the extensions are agreed to at the last moment
 }
 
 // Check judges an opening handshake (RFC 6455 4.2.1). A refusal says what to answer instead.
@@ -48,8 +51,12 @@ func Check(r *http.Request, o AcceptOptions) (Accepted, *wire.Refusal) {
 	if refusal != nil {
 		return Accepted{}, refusal
 	}
-	chosen, _ := wire.ChooseSubprotocol(o.Subprotocols, withoutTokens(offers))
-	return Accepted{Subprotocol: chosen, key: key}, nil
+	chosen, suits := wire.ChooseSubprotocol(o.Subprotocols, withoutTokens(offers))
+	if o.SubprotocolRequired && !suits {
+		return Accepted{}, refuse(http.StatusBadRequest,
+			"Sec-WebSocket-Protocol: offers nothing that this endpoint speaks: "+strings.Join(o.Subprotocols, ", "))
+	}
+	return Accepted{Subprotocol: chosen, key: key, header: r.Header}, nil
 }
 
 // withoutTokens leaves out entries that carry a credential ("bearer.…"): they are never chosen, so
@@ -128,19 +135,25 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 		early = make([]byte, n)
 		_, _ = rw.Read(early)
 	}
-	if err := answerUpgrade(nc, a); err != nil {
+	c := newConn(e, cfg, nc, early)
+	c.agreed(e.agree(a.header, cfg))
+	if err := answerUpgrade(nc, a, c.Extensions()); err != nil {
+		c.forgetCompression()
 		_ = nc.Close()
 		return nil, err
 	}
 	limitUnacknowledged(nc, cfg)
-	return newConn(e, cfg, nc, early), nil
+	return c, nil
 }
 
-func answerUpgrade(nc net.Conn, a Accepted) error {
+func answerUpgrade(nc net.Conn, a Accepted, extensions string) error {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + wire.AcceptKey(a.key) + "\r\n"
 	if a.Subprotocol != "" {
 		answer += "Sec-WebSocket-Protocol: " + a.Subprotocol + "\r\n"
+	}
+	if extensions != "" {
+		answer += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
 	}
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err

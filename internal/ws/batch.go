@@ -16,6 +16,7 @@ type batch struct {
 	messages int // that end in it
 	dones    []Done
 	closes   bool // the close frame is in it: the last batch
+	compress bool // it goes on with the current frame, once that is compressed
 
 	expired  []Done  // of messages that were taken off the queue
 	writable Handler // to be told that the queue is empty; else nil
@@ -40,7 +41,9 @@ func (b *batch) reset() {
 	*b = batch{buf: b.buf, dones: b.dones[:0]}
 }
 
-func (b *batch) empty() bool { return b.n == 0 && b.expired == nil && b.writable == nil }
+func (b *batch) empty() bool {
+	return b.n == 0 && b.expired == nil && b.writable == nil && !b.compress
+}
 
 // frame adds a whole frame, which must fit.
 func (b *batch) frame(op wire.Opcode, payload []byte) {
@@ -68,7 +71,7 @@ func (c *Conn) fillLocked(b *batch) bool {
 
 func (c *Conn) framesLocked(b *batch) {
 	now := c.engine.clock.now()
-	owed := c.pings.due() // by the batch before, which had no room for its ping
+	owed := b.n == 0 && c.pings.due() // by the batch before, which had no room for its ping
 	for b.n < fillLimit {
 		if !c.queue.busy && (owed || c.pings.heartbeat.due) {
 			c.pingLocked(b, now)
@@ -77,6 +80,10 @@ func (c *Conn) framesLocked(b *batch) {
 		if !c.queue.next(now, &b.expired) {
 			c.pingLocked(b, now) // one covers all sends of the batch
 			c.closeFrameLocked(b)
+			return
+		}
+		if c.queue.current.compress {
+			b.compress = true
 			return
 		}
 		c.frameLocked(b, now)
@@ -94,7 +101,7 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 	b.n += n
 	data := !f.op.IsControl()
 	if data {
-		b.payload += n
+		b.payload += f.counts(n)
 	}
 	if len(f.payload) > 0 {
 		return
@@ -104,6 +111,9 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 	}
 	if f.ends {
 		b.messages++
+		if c.cfg.IdleTimeout > 0 {
+			c.lastMessage.Store(now)
+		}
 	}
 	switch {
 	case f.done == nil:
@@ -113,6 +123,7 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 	default:
 		b.dones = append(b.dones, f.done)
 	}
+	c.engine.buffers.Put(f.buf)
 	c.queue.finish()
 }
 
@@ -120,7 +131,7 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 func (c *Conn) beginLocked(b *batch, now int64) {
 	f := &c.queue.current
 	f.begun = true
-	h := wire.Header{Fin: f.fin, Opcode: f.op, Length: uint64(len(f.payload))}
+	h := wire.Header{Fin: f.fin, RSV1: f.rsv1, Opcode: f.op, Length: uint64(len(f.payload))}
 	b.n = len(wire.AppendHeader(b.buf[:b.n], h))
 	if f.op == wire.Ping {
 		c.limitPingLocked(now)

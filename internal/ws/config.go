@@ -3,6 +3,7 @@ package ws
 import (
 	"time"
 
+	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
@@ -74,8 +75,11 @@ type Config struct {
 	Lifetime time.Duration
 	// Rates bound what the peer may send.
 	Rates Rates
+	// Compression: zero is off.
+	Compression Compression
 
-	reader wire.ReaderConfig
+	reader     wire.ReaderConfig
+	compressed wire.ReaderConfig // of connections that agreed to compress
 }
 
 // prepared fills in the defaults.
@@ -88,6 +92,9 @@ func (c Config) prepared(buffers wire.Buffers) *Config {
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
 	setDefault(&c.FragmentTimeout, DefaultFragmentTimeout)
 	c.reader = wire.ReaderConfig{MessageLimit: c.MessageSize, FrameLimit: c.FrameSize, FragmentLimit: c.Fragments, Buffers: buffers}
+	c.Compression = c.Compression.prepared()
+	c.compressed = c.reader
+	c.compressed.RSV1, c.compressed.CompressedLimit = true, deflate.Bound(c.MessageSize)
 	return &c
 }
 

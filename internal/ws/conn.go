@@ -19,9 +19,10 @@ import (
 // waits for the one that writes, closes the transport, answers what is pending, and calls OnClose.
 type Conn struct {
 	// static
-	engine    *Engine
-	cfg       *Config
-	transport transport
+	engine     *Engine
+	cfg        *Config
+	transport  transport
+	compressed *compressed // nil: nothing is
 
 	alarm alarm  // guarded by the clock
 	acked uint64 // by the peer's side, when the clock's goroutine looked last
@@ -34,14 +35,19 @@ type Conn struct {
 	lastSign atomic.Int64  // clock time of the last sign of life, or of the end of a hold
 	rtt      atomic.Int64  // of the last answered ping; 0 before
 
+	lastMessage atomic.Int64 // clock time of the last message, or of the end of a hold; only with an IdleTimeout
+	slowUntil   atomic.Int64 // clock time at which HoldRate ends; 0: not set
+	expires     int64        // clock time at which the lifetime is over, static after Start; 0: never
+
 	// readMu is held while a chunk is processed, never while waiting for one. writeMu may be taken
 	// while it is held, never the reverse.
 	readMu   sync.Mutex
 	reader   wire.Reader
 	kept     *kept // input that a hold interrupted
-	deaf     bool  // the stream is no longer WebSocket: read and discard
-	peerDone bool  // the peer's close frame came
-	pongDue  bool  // a ping of this chunk is to be answered; the reading goroutine's alone
+	meters   meters
+	deaf     bool // the stream is no longer WebSocket: read and discard
+	peerDone bool // the peer's close frame came
+	pongDue  bool // a ping of this chunk is to be answered; the reading goroutine's alone
 
 	// writeMu is never held across a system call or a callback.
 	writeMu    sync.Mutex
@@ -88,6 +94,7 @@ func (c *Conn) Start(h Handler, hold Hold) {
 	c.readMu.Unlock()
 	c.writeMu.Lock()
 	c.handler = h
+	c.beginLifeLocked(now)
 	c.pings.begin(now, c.cfg.HeartbeatInterval)
 	c.armLocked(now)
 	c.writeMu.Unlock()
@@ -154,6 +161,7 @@ func (c *Conn) stop() {
 	c.transport.interrupt()
 	if !c.started.Load() {
 		c.transport.close(false)
+		c.forgetCompression()
 	}
 }
 
@@ -183,6 +191,7 @@ func (c *Conn) finish() {
 	end := c.end
 	c.writeMu.Unlock()
 	c.transport.close(end.WasClean)
+	c.forgetCompression()
 	c.engine.clock.disarm(c)
 	c.answer(unsent, ErrClosing)
 	c.answer(unconfirmed, ErrNotConfirmed)

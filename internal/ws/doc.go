@@ -11,5 +11,6 @@
 //   - A connection that is held (Hold, or a Handler that has no room) is not read, so TCP's flow
 //     control stops the peer; its heartbeat and receipt clocks stand still.
 //
-// The protocol itself, without I/O, is package wire. Extensions are not negotiated.
+// The protocol itself, without I/O, is package wire; package deflate compresses messages, where an
+// endpoint wants it (permessage-deflate, RFC 7692).
 package ws

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
 )
 
 // EngineConfig configures an Engine.
@@ -13,6 +15,9 @@ type EngineConfig struct {
 	Resolution time.Duration
 	// Logger is told of panics. nil: slog.Default.
 	Logger *slog.Logger
+	// CompressionMemory bounds what compression takes, in bytes, of all connections together; what does not
+	// fit goes uncompressed. 0: deflate.DefaultCeiling.
+	CompressionMemory int64
 }
 
 // Engine owns what connections share. Close it after the last connection has ended.
@@ -22,6 +27,9 @@ type Engine struct {
 	logger  *slog.Logger
 	running sync.WaitGroup // the goroutines of connections
 	panics  atomic.Uint64
+	deflate *deflate.Pool
+
+	overRate atomic.Uint64
 }
 
 // NewEngine starts an engine.
@@ -30,7 +38,10 @@ func NewEngine(c EngineConfig) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Engine{buffers: newBuffers(), clock: newClock(c.Resolution), logger: c.Logger}
+	return &Engine{
+		buffers: newBuffers(), clock: newClock(c.Resolution), logger: c.Logger,
+		deflate: deflate.NewPool(c.CompressionMemory),
+	}
 }
 
 // Prepare fills in defaults. A Config is prepared once and then shared by the connections of an
@@ -39,6 +50,16 @@ func (e *Engine) Prepare(c Config) *Config { return c.prepared(e.buffers) }
 
 // Panics is how many panics of Handlers were recovered. Each has closed its connection with 1011.
 func (e *Engine) Panics() uint64 { return e.panics.Load() }
+
+// OverRate is how often a peer was over one of its Rates: each time its connection was not read for a
+// while, or closed.
+func (e *Engine) OverRate() uint64 { return e.overRate.Load() }
+
+// CompressionMemory is what compression takes now, in bytes.
+func (e *Engine) CompressionMemory() int64 { return e.deflate.Memory() }
+
+// Uncompressed counts what went uncompressed because EngineConfig.CompressionMemory was used up.
+func (e *Engine) Uncompressed() deflate.Refused { return e.deflate.Refused() }
 
 // Close waits for the goroutines of all connections, which must have been ended, and stops the clock.
 func (e *Engine) Close() {

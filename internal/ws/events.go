@@ -6,6 +6,7 @@ import "github.com/holdfast-broker/holdfast/internal/ws/wire"
 func (c *Conn) react(e wire.Event) wire.Event {
 	switch e.Kind {
 	case wire.PingEvent:
+		c.unasked()
 		c.pinged(e.Payload)
 	case wire.PongEvent:
 		if c.ponged(e.Payload) {
@@ -33,6 +34,13 @@ func (c *Conn) offer(e wire.Event) bool {
 		return c.handler.OnPong(e.Payload)
 	}
 	return true
+}
+
+// unasked counts a control frame that answers nothing.
+func (c *Conn) unasked() {
+	if c.chargeControl() {
+		c.slowDown()
+	}
 }
 
 // pinged notes the pong that is due.

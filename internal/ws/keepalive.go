@@ -19,6 +19,7 @@ func (c *Conn) tick(now int64) {
 	late := c.lateLocked(now)
 	expired := c.expiredLocked(now)
 	abandoned := c.abandonedLocked(now)
+	idle, old := c.idleLocked(now), c.oldLocked(now)
 	c.armLocked(now)
 	c.writeMu.Unlock()
 
@@ -36,8 +37,15 @@ func (c *Conn) tick(now int64) {
 		c.finishWith(dead, "no sign of life after a ping")
 	case abandoned:
 		c.closeFor(Abandoned, wire.InternalError, "message abandoned")
+	case old:
+		c.expire()
+	case idle:
+		c.closeFor(Idle, wire.GoingAway, "no message for too long")
 	case ping || late != nil || expired != nil: // a ping may go, the queue may be empty now
 		c.kick()
+	}
+	if c.withinRates(now) {
+		c.Release(HoldRate)
 	}
 }
 
@@ -47,7 +55,7 @@ func (c *Conn) beatLocked(now int64) bool {
 	if h.next == 0 || now < h.next || c.closing.Load() {
 		return false
 	}
-	h.next = now + int64(c.cfg.HeartbeatInterval)
+	h.next = now + jittered(c.cfg.HeartbeatInterval)
 	h.due = true
 	if h.since == 0 { // an older one that is unanswered keeps its time
 		h.since = now
@@ -129,6 +137,10 @@ func (c *Conn) armLocked(now int64) {
 	if d := c.ending.deadline; d != 0 {
 		earliest(d)
 	}
+	if at := c.slowUntil.Load(); at != 0 {
+		earliest(at)
+	}
+	c.lifetimesLocked(earliest)
 	if len(c.pings.list) > 0 && c.held.Load() == 0 {
 		earliest(c.pings.deadline(c.cfg.HeartbeatTimeout))
 	}

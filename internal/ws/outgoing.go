@@ -8,8 +8,12 @@ type outFrame struct {
 	fin          bool
 	begun        bool // the header is on its way
 	ends         bool // the last frame of a message
+	compress     bool // before it begins
+	rsv1         bool // it begins a message that is compressed
 	confirmation Confirmation
 	payload      []byte // what is left of it
+	buf          []byte // what payload was compressed into; else nil
+	plain        int    // length of what was compressed
 	done         Done
 }
 
@@ -17,6 +21,7 @@ type outFrame struct {
 type outMessage struct {
 	expires   int64 // 0: never
 	begun     bool  // a frame of it was taken: it must be completed
+	compress  bool  // fragments: each is to be compressed
 	frames    []outFrame
 	single    [1]outFrame // backs frames of a message that is whole
 	op        wire.Opcode // of fragments
@@ -25,12 +30,29 @@ type outMessage struct {
 	continued int64       // fragments: when the last one came
 }
 
-func newFrame(op wire.Opcode, m *Message, done Done) outFrame {
-	f := outFrame{op: op, fin: !m.More, payload: m.Payload, done: done}
+func newFrame(op wire.Opcode, m *Message, done Done, compress bool) outFrame {
+	f := outFrame{op: op, fin: !m.More, payload: m.Payload, done: done, compress: compress}
 	if done != nil {
 		f.confirmation = m.Confirmation
 	}
 	return f
+}
+
+// replace makes a frame one that carries its payload compressed.
+func (f *outFrame) replace(compressed []byte, first bool) {
+	f.plain, f.payload, f.buf, f.rsv1 = len(f.payload), compressed, compressed, first
+}
+
+// counts is how many bytes of payload go off the account with the next n bytes of the frame, which are taken already: it
+// was put there before it was compressed.
+func (f *outFrame) counts(n int) int {
+	switch {
+	case f.buf == nil:
+		return n
+	case len(f.payload) > 0:
+		return 0
+	}
+	return f.plain
 }
 
 func (om *outMessage) expired(now int64) bool {

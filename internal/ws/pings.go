@@ -177,6 +177,8 @@ func (c *Conn) ponged(payload []byte) bool {
 	c.writeMu.Unlock()
 	if rtt != 0 {
 		c.rtt.Store(rtt)
+	} else {
+		c.unasked()
 	}
 	for _, s := range answered {
 		for _, d := range s.dones {

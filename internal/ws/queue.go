@@ -34,9 +34,9 @@ func fits(bytes, count, size int, cfg *Config) bool {
 }
 
 // push queues a whole message or the first fragment of one, and answers the fragment's number.
-func (q *sendQueue) push(m *Message, done Done, expires, now int64) uint64 {
-	om := &outMessage{expires: expires, op: m.Opcode}
-	om.single[0] = newFrame(m.Opcode, m, done)
+func (q *sendQueue) push(m *Message, done Done, expires, now int64, compress bool) uint64 {
+	om := &outMessage{expires: expires, op: m.Opcode, compress: compress}
+	om.single[0] = newFrame(m.Opcode, m, done, compress)
 	om.frames = om.single[:]
 	if m.More {
 		// Unguessable, so that a caller can only continue what it began.
@@ -48,11 +48,11 @@ func (q *sendQueue) push(m *Message, done Done, expires, now int64) uint64 {
 }
 
 // pass makes a whole message the current frame, without queueing it; false if something is before it.
-func (q *sendQueue) pass(m *Message, done Done) bool {
+func (q *sendQueue) pass(m *Message, done Done, compress bool) bool {
 	if q.busy || m.More || len(q.messages) > 0 {
 		return false
 	}
-	f := newFrame(m.Opcode, m, done)
+	f := newFrame(m.Opcode, m, done, compress)
 	f.ends = true
 	q.account(&f, 1)
 	q.take(f)
@@ -71,7 +71,7 @@ func (q *sendQueue) account(f *outFrame, sign int) {
 // continues queues a further fragment of a message that is continuable.
 func (q *sendQueue) continues(m *Message, done Done, now int64) {
 	om := q.fragmented(m.Fragment)
-	f := newFrame(wire.Continuation, m, done)
+	f := newFrame(wire.Continuation, m, done, om.compress)
 	om.frames = append(om.frames, f)
 	q.account(&f, 1)
 	om.open, om.continued = m.More, now

@@ -12,7 +12,7 @@ func BenchmarkQueue(b *testing.B) {
 		var q sendQueue
 		b.ReportAllocs()
 		for b.Loop() {
-			q.pass(&m, nil)
+			q.pass(&m, nil, false)
 			q.account(&q.current, -1)
 			q.finish()
 		}
@@ -23,7 +23,7 @@ func BenchmarkQueue(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			for range 100 {
-				q.push(&m, nil, 0, 0)
+				q.push(&m, nil, 0, 0, false)
 			}
 			for q.next(0, &expired) {
 				q.account(&q.current, -1)

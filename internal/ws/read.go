@@ -33,6 +33,7 @@ func (c *Conn) Release(h Hold) {
 	}
 	now := c.engine.clock.now()
 	c.lastSign.Store(now)
+	c.lastMessage.Store(now)
 	c.writeMu.Lock()
 	c.pings.restarted = now
 	if !c.over.Load() {
@@ -129,13 +130,34 @@ func (c *Conn) feed(chunk []byte) bool {
 			return true
 		}
 		chunk = chunk[n:]
-		if event = c.react(event); !c.offer(event) {
+		c.arrived(event, n)
+		inflated, fault := c.inflate(&event)
+		if fault != nil {
+			c.fail(fault)
+			return true
+		}
+		event = c.react(event)
+		taken := c.offer(event)
+		if !taken {
 			c.keep(event, chunk)
+		}
+		if c.engine.buffers.Put(inflated); !taken {
 			return false
 		}
 	}
 	c.reader.Release()
-	return !c.peerDone
+	return !c.peerDone && (c.held.Load() == 0 || c.closing.Load())
+}
+
+// arrived notes what was read, up to the end of an event, for the rates and the idle timeout. A message
+// that is still on its way counts as one.
+func (c *Conn) arrived(e wire.Event, n int) {
+	if c.charge(e, n) {
+		c.slowDown()
+	}
+	if c.cfg.IdleTimeout > 0 && (e.Kind == wire.MessageEvent || e.Kind == wire.NoEvent) {
+		c.lastMessage.Store(c.lastSign.Load())
+	}
 }
 
 // keep holds on to an event that the Handler did not take, and to the rest of its chunk. Both lie in

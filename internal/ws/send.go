@@ -66,7 +66,8 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 
 // pushLocked answers the number of a message in fragments.
 func (c *Conn) pushLocked(m *Message, done Done) uint64 {
-	if m.Fragment == 0 && !c.writing && c.queue.pass(m, done) {
+	compress := m.Fragment == 0 && c.compresses(m)
+	if m.Fragment == 0 && !c.writing && c.queue.pass(m, done, compress) {
 		return 0
 	}
 	now := c.engine.clock.now()
@@ -82,7 +83,7 @@ func (c *Conn) pushLocked(m *Message, done Done) uint64 {
 	if m.More {
 		c.engine.clock.arm(c, now+int64(c.cfg.FragmentTimeout))
 	}
-	return c.queue.push(m, done, expires, now)
+	return c.queue.push(m, done, expires, now, compress)
 }
 
 // makeRoomLocked applies the endpoint's policy to a full queue.

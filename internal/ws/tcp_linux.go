@@ -19,6 +19,9 @@ func unacknowledged(fd int) (acked uint64, waiting bool) {
 // for a heartbeat and its timeout: so a dead host is found also while the connection is not read.
 func limitUnacknowledged(nc net.Conn, cfg *Config) {
 	tc, ok := nc.(*net.TCPConn)
+	if !ok { // TLS
+		tc, ok = inner(nc).(*net.TCPConn)
+	}
 	if !ok || cfg.HeartbeatInterval < 0 {
 		return
 	}

@@ -35,6 +35,8 @@ const (
 	HoldPaused Hold = 1 << iota
 	// HoldBusy: the Handler did not take an event.
 	HoldBusy
+	// HoldRate: the peer is over one of its Rates. The connection ends it itself.
+	HoldRate
 )
 
 // Confirmation is what a sender wants to know.
@@ -55,8 +57,11 @@ type Message struct {
 	Payload []byte      // must not change after Send; text must be UTF-8
 	// More: further fragments follow. Fragment continues the unfinished message of that number; 0
 	// begins a message.
-	More         bool
-	Fragment     uint64
+	More     bool
+	Fragment uint64
+	// Compress: nil leaves it to Config.Compression. Where no compression was agreed to it has no effect, and of a
+	// message in fragments only the first one's counts.
+	Compress     *bool
 	Confirmation Confirmation
 	ExpireAfter  time.Duration // not written when still queued after this long; 0: no limit
 }
@@ -106,6 +111,9 @@ const (
 	PingTimeout          // no sign of life after a ping
 	Transport            // the stream ended or failed without a close frame
 	Panic                // a Handler panicked
+	Idle                 // no message for Config.IdleTimeout
+	Expired              // Config.Lifetime is over
+	RateLimited          // the peer was over one of its Rates and the policy is RateClose
 )
 
 // End is how a connection ended.

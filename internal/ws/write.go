@@ -34,6 +34,9 @@ func (c *Conn) pump(b *batch) {
 		return
 	}
 	for count := 1; ; count++ {
+		if !c.compress(b) {
+			break
+		}
 		c.announce(b)
 		n, err := c.writeNow(b, count)
 		if err != nil {
@@ -65,7 +68,7 @@ func (c *Conn) handOver(b *batch, n int) {
 // flush is the writer that may wait for the socket, until nothing is left. n bytes are written.
 func (c *Conn) flush(b *batch, n int) {
 	defer c.freeBatch(b)
-	for more := true; more; more = c.next(b) {
+	for more := true; more && c.compress(b); more = c.next(b) {
 		c.announce(b)
 		if b.n > 0 {
 			if err := c.transport.write(b.buf[n:b.n]); err != nil {

@@ -49,7 +49,10 @@ func (r *Reader) begin(h Header) *Fault {
 		if r.message.fragments++; r.message.fragments > r.cfg.fragmentLimit() {
 			return faultFragments
 		}
-		if h.Length > uint64(r.cfg.messageLimit()-len(r.message.buf)) {
+		if r.cfg.frameTooLong(h.Length) {
+			return faultFrameTooLong
+		}
+		if h.Length > uint64(r.cfg.messageLimit(r.message.compressed)-len(r.message.buf)) {
 			return FaultMessageTooLong
 		}
 	}
@@ -136,7 +139,7 @@ func (r *Reader) hold(part []byte) {
 func (r *Reader) keep(part []byte) {
 	m := &r.message
 	if need := len(m.buf) + len(part); need > cap(m.buf) {
-		most := r.cfg.messageLimit()
+		most := r.cfg.messageLimit(m.compressed)
 		if r.frame.fin {
 			most = need + r.frame.remaining
 		}

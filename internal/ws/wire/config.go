@@ -8,9 +8,14 @@ const DefaultFragmentLimit = 65536
 // ReaderConfig is what all connections of an endpoint share. It must not change while a Reader uses it. The zero
 // value reads as a server, without a limit on the size of messages.
 type ReaderConfig struct {
-	// MessageLimit is the size in bytes that the payload of an assembled message may have; that of a compressed one
-	// before it is inflated. 0 or less: no limit.
+	// MessageLimit is the size in bytes that the payload of an assembled message may have. 0 or less: no limit.
 	MessageLimit int64
+	// CompressedLimit is the same for a compressed message, before it is inflated: what does not compress grows, so it
+	// is above the limit that whoever inflates holds it to. 0 or less: MessageLimit.
+	CompressedLimit int64
+	// FrameLimit is the size in bytes that the payload of one data frame may have, as it stands on the wire. 0 or less:
+	// as much as the message may.
+	FrameLimit int64
 	// FragmentLimit is the number of fragments that a message may have, empty ones included. 0 or less:
 	// DefaultFragmentLimit.
 	FragmentLimit int
@@ -34,11 +39,20 @@ type Buffers interface {
 }
 
 // messageLimit returns the greatest size that a message may have: also without a limit it must fit in memory.
-func (c *ReaderConfig) messageLimit() int {
-	if c.MessageLimit <= 0 || c.MessageLimit > math.MaxInt {
+func (c *ReaderConfig) messageLimit(compressed bool) int {
+	limit := c.MessageLimit
+	if compressed && c.CompressedLimit > 0 {
+		limit = c.CompressedLimit
+	}
+	if limit <= 0 || limit > math.MaxInt {
 		return math.MaxInt
 	}
-	return int(c.MessageLimit)
+	return int(limit)
+}
+
+// frameTooLong reports whether a data frame of that length is over the limit.
+func (c *ReaderConfig) frameTooLong(length uint64) bool {
+	return c.FrameLimit > 0 && length > uint64(c.FrameLimit)
 }
 
 func (c *ReaderConfig) fragmentLimit() int {

@@ -79,6 +79,9 @@ var (
 	faultFragments = &Fault{TooManyFragments, PolicyViolation, "RFC 6455 10.4",
 		"message has more fragments than the limit"}
 
+	faultFrameTooLong = &Fault{UnsupportedMessageLength, MessageTooBig, "RFC 6455 10.4",
+		"frame is longer than the limit"}
+
 	faultCloseLength = &Fault{InvalidControlPayloadLength, ProtocolError, "RFC 6455 5.5.1",
 		"payload of a close frame is one byte, half a close code"}
 	faultCloseCode = &Fault{InvalidCloseCode, ProtocolError, "RFC 6455 7.4",

@@ -9,6 +9,7 @@ import (
 // The header fields of the opening handshake, in the spelling of net/http's canonical keys.
 const (
 	headerConnection = "Connection"
+	headerExtensions = "Sec-Websocket-Extensions"
 	headerUpgrade    = "Upgrade"
 	headerKey        = "Sec-Websocket-Key"
 	headerProtocol   = "Sec-Websocket-Protocol"

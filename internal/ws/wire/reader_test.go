@@ -100,6 +100,22 @@ func TestCompressedMessageIsHandedOnUnchecked(t *testing.T) {
 	checkFault(t, fault, wire.InvalidUTF8, 1007, "RFC 6455 8.1") // the plain one still is checked
 }
 
+func TestCompressedMessageHasALimitOfItsOwn(t *testing.T) {
+	cfg := wire.ReaderConfig{RSV1: true, MessageLimit: 4, CompressedLimit: 6}
+	fits := join(maskedFrame(wire.Header{RSV1: true, Opcode: wire.Binary}, "123"), clientFrame(wire.Continuation, true, "456"),
+		clientFrame(wire.Binary, true, "1234"))
+	if got, fault := read(t, cfg, bytewise(fits)...); fault != nil || len(got) != 2 {
+		t.Errorf("got %+v, %v", got, fault)
+	}
+	for _, long := range [][]byte{
+		clientFrame(wire.Binary, true, "12345"),
+		maskedFrame(wire.Header{Fin: true, RSV1: true, Opcode: wire.Binary}, "1234567"),
+	} {
+		_, fault := read(t, cfg, join(fits, long))
+		checkFault(t, fault, wire.UnsupportedMessageLength, 1009, "RFC 6455 10.4")
+	}
+}
+
 func TestFaultComesAsEarlyAsTheBytesAllow(t *testing.T) {
 	text := clientFrame(wire.Text, true, "ab\xc0cdefgh")
 	cut := clientFrame(wire.Text, true, "ab\xe2\x82")

@@ -186,15 +186,16 @@ type Closed_Fault int32
 const (
 	// No fault.
 	Closed_FAULT_UNSPECIFIED Closed_Fault = 0
-	// A control frame in fragments, or a new message inside an unfinished one (5.4, 5.5). 1002.
+	// A control frame in fragments (5.5). 1002.
 	Closed_EXPECTED_FIN Closed_Fault = 1
 	// A client frame without a mask (5.1). 1002.
 	Closed_EXPECTED_MASK Closed_Fault = 2
-	// A close frame with a code that must not be sent, or half a code (7.4). 1002.
+	// A close frame with a code that must not be sent (7.4). 1002.
 	Closed_INVALID_CLOSE_CODE Closed_Fault = 3
-	// A control frame of more than 125 bytes (5.5). 1002.
+	// A control frame of more than 125 bytes, or a close frame with half a code (5.5). 1002.
 	Closed_INVALID_CONTROL_PAYLOAD_LENGTH Closed_Fault = 4
-	// A reserved opcode, or a continuation of nothing (5.2, 5.4). 1002.
+	// A reserved opcode, a continuation of nothing, or a new message inside an unfinished one (5.2,
+	// 5.4). 1002.
 	Closed_INVALID_OPCODE Closed_Fault = 5
 	// Text or a close reason that is not UTF-8 (8.1). 1007.
 	Closed_INVALID_UTF8 Closed_Fault = 6
@@ -204,7 +205,7 @@ const (
 	Closed_UNEXPECTED_RSV_2_3 Closed_Fault = 8
 	// A length with the top bit set, or not in its shortest form (5.2). 1002.
 	Closed_UNSUPPORTED_DATA_PAYLOAD_LENGTH Closed_Fault = 9
-	// A message over the limit (7.4.1). 1009.
+	// A message over the limit (10.4). 1009.
 	Closed_UNSUPPORTED_MESSAGE_LENGTH Closed_Fault = 10
 	// A message in more fragments than the limit. 1008.
 	Closed_TOO_MANY_FRAGMENTS Closed_Fault = 11

@@ -315,7 +315,7 @@ export enum Closed_Fault {
   FAULT_UNSPECIFIED = 0,
 
   /**
-   * A control frame in fragments, or a new message inside an unfinished one (5.4, 5.5). 1002.
+   * A control frame in fragments (5.5). 1002.
    *
    * @generated from enum value: EXPECTED_FIN = 1;
    */
@@ -329,21 +329,22 @@ export enum Closed_Fault {
   EXPECTED_MASK = 2,
 
   /**
-   * A close frame with a code that must not be sent, or half a code (7.4). 1002.
+   * A close frame with a code that must not be sent (7.4). 1002.
    *
    * @generated from enum value: INVALID_CLOSE_CODE = 3;
    */
   INVALID_CLOSE_CODE = 3,
 
   /**
-   * A control frame of more than 125 bytes (5.5). 1002.
+   * A control frame of more than 125 bytes, or a close frame with half a code (5.5). 1002.
    *
    * @generated from enum value: INVALID_CONTROL_PAYLOAD_LENGTH = 4;
    */
   INVALID_CONTROL_PAYLOAD_LENGTH = 4,
 
   /**
-   * A reserved opcode, or a continuation of nothing (5.2, 5.4). 1002.
+   * A reserved opcode, a continuation of nothing, or a new message inside an unfinished one (5.2,
+   * 5.4). 1002.
    *
    * @generated from enum value: INVALID_OPCODE = 5;
    */
@@ -378,7 +379,7 @@ export enum Closed_Fault {
   UNSUPPORTED_DATA_PAYLOAD_LENGTH = 9,
 
   /**
-   * A message over the limit (7.4.1). 1009.
+   * A message over the limit (10.4). 1009.
    *
    * @generated from enum value: UNSUPPORTED_MESSAGE_LENGTH = 10;
    */

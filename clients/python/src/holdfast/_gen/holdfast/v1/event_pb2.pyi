@@ -139,15 +139,17 @@ class Closed(_message.Message):
         FAULT_UNSPECIFIED: Closed._Fault.ValueType  # 0
         """No fault."""
         EXPECTED_FIN: Closed._Fault.ValueType  # 1
-        """A control frame in fragments, or a new message inside an unfinished one (5.4, 5.5). 1002."""
+        """A control frame in fragments (5.5). 1002."""
         EXPECTED_MASK: Closed._Fault.ValueType  # 2
         """A client frame without a mask (5.1). 1002."""
         INVALID_CLOSE_CODE: Closed._Fault.ValueType  # 3
-        """A close frame with a code that must not be sent, or half a code (7.4). 1002."""
+        """A close frame with a code that must not be sent (7.4). 1002."""
         INVALID_CONTROL_PAYLOAD_LENGTH: Closed._Fault.ValueType  # 4
-        """A control frame of more than 125 bytes (5.5). 1002."""
+        """A control frame of more than 125 bytes, or a close frame with half a code (5.5). 1002."""
         INVALID_OPCODE: Closed._Fault.ValueType  # 5
-        """A reserved opcode, or a continuation of nothing (5.2, 5.4). 1002."""
+        """A reserved opcode, a continuation of nothing, or a new message inside an unfinished one (5.2,
+        5.4). 1002.
+        """
         INVALID_UTF8: Closed._Fault.ValueType  # 6
         """Text or a close reason that is not UTF-8 (8.1). 1007."""
         UNEXPECTED_RSV_1: Closed._Fault.ValueType  # 7
@@ -157,7 +159,7 @@ class Closed(_message.Message):
         UNSUPPORTED_DATA_PAYLOAD_LENGTH: Closed._Fault.ValueType  # 9
         """A length with the top bit set, or not in its shortest form (5.2). 1002."""
         UNSUPPORTED_MESSAGE_LENGTH: Closed._Fault.ValueType  # 10
-        """A message over the limit (7.4.1). 1009."""
+        """A message over the limit (10.4). 1009."""
         TOO_MANY_FRAGMENTS: Closed._Fault.ValueType  # 11
         """A message in more fragments than the limit. 1008."""
         INVALID_COMPRESSED_DATA: Closed._Fault.ValueType  # 12
@@ -169,15 +171,17 @@ class Closed(_message.Message):
     FAULT_UNSPECIFIED: Closed.Fault.ValueType  # 0
     """No fault."""
     EXPECTED_FIN: Closed.Fault.ValueType  # 1
-    """A control frame in fragments, or a new message inside an unfinished one (5.4, 5.5). 1002."""
+    """A control frame in fragments (5.5). 1002."""
     EXPECTED_MASK: Closed.Fault.ValueType  # 2
     """A client frame without a mask (5.1). 1002."""
     INVALID_CLOSE_CODE: Closed.Fault.ValueType  # 3
-    """A close frame with a code that must not be sent, or half a code (7.4). 1002."""
+    """A close frame with a code that must not be sent (7.4). 1002."""
     INVALID_CONTROL_PAYLOAD_LENGTH: Closed.Fault.ValueType  # 4
-    """A control frame of more than 125 bytes (5.5). 1002."""
+    """A control frame of more than 125 bytes, or a close frame with half a code (5.5). 1002."""
     INVALID_OPCODE: Closed.Fault.ValueType  # 5
-    """A reserved opcode, or a continuation of nothing (5.2, 5.4). 1002."""
+    """A reserved opcode, a continuation of nothing, or a new message inside an unfinished one (5.2,
+    5.4). 1002.
+    """
     INVALID_UTF8: Closed.Fault.ValueType  # 6
     """Text or a close reason that is not UTF-8 (8.1). 1007."""
     UNEXPECTED_RSV_1: Closed.Fault.ValueType  # 7
@@ -187,7 +191,7 @@ class Closed(_message.Message):
     UNSUPPORTED_DATA_PAYLOAD_LENGTH: Closed.Fault.ValueType  # 9
     """A length with the top bit set, or not in its shortest form (5.2). 1002."""
     UNSUPPORTED_MESSAGE_LENGTH: Closed.Fault.ValueType  # 10
-    """A message over the limit (7.4.1). 1009."""
+    """A message over the limit (10.4). 1009."""
     TOO_MANY_FRAGMENTS: Closed.Fault.ValueType  # 11
     """A message in more fragments than the limit. 1008."""
     INVALID_COMPRESSED_DATA: Closed.Fault.ValueType  # 12

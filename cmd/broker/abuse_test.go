@@ -1,0 +1,190 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+)
+
+// abuse is a broker with an echo behind it, a neighbour who minds his own business, and what the process
+// took before anybody attacked.
+type abuse struct {
+	t      *testing.T
+	broker *brokertest.Broker
+	before int64
+	beat   int
+	peer   *wstest.Peer
+}
+
+func newAbuse(t *testing.T, config string) *abuse {
+	url := bustest.Server(t) // a process would do as well: what counts is the broker's memory without it
+	b := brokertest.Start(t, "--nats-url="+url, brokertest.Config(t, config))
+	nc := bustest.Dial(t, url)
+	if _, err := nc.Subscribe("holdfast.default.message.*", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	a := &abuse{t: t, broker: b, peer: wstest.Dial(t, b.URL("/"), nil)}
+	a.neighbour()
+	a.before = a.memory()
+	return a
+}
+
+// neighbour fails the test unless a message comes back.
+func (a *abuse) neighbour() {
+	a.t.Helper()
+	a.beat++
+	text := "beat " + strconv.Itoa(a.beat)
+	a.peer.Send(wstest.Text(text))
+	a.peer.Expect(wire.Text, text)
+}
+
+// memory is the resident set of the broker's process, which it tells of itself from /proc.
+func (a *abuse) memory() int64 {
+	a.t.Helper()
+	value, err := strconv.ParseFloat(metric(a.t, a.broker, "process_resident_memory_bytes"), 64)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return int64(value)
+}
+
+// within fails the test if the process took more than so much for the attack. Call it while that goes on.
+func (a *abuse) within(bound int64) {
+	a.t.Helper()
+	a.neighbour()
+	grown := a.memory() - a.before
+	a.t.Logf("%d KiB above the %d KiB before, %d KiB allowed", grown>>10, a.before>>10, bound>>10)
+	if grown > bound {
+		a.t.Errorf("the attack takes %d KiB, want %d KiB at most", grown>>10, bound>>10)
+	}
+}
+
+// attackers run attack on so many connections at once, until stop is called.
+func (a *abuse) attackers(n int, attack func(*wstest.Peer) error) (stop func()) {
+	var running sync.WaitGroup
+	var peers []*wstest.Peer
+	for range n {
+		p := wstest.Dial(a.t, a.broker.URL("/"), nil)
+		peers = append(peers, p)
+		running.Go(func() {
+			for attack(p) == nil {
+			}
+		})
+	}
+	return func() {
+		for _, p := range peers {
+			_ = p.Close()
+		}
+		running.Wait()
+	}
+}
+
+// whileAttacked looks at the memory again and again while the attack goes on.
+func (a *abuse) whileAttacked(n int, bound int64, attack func(*wstest.Peer) error) {
+	a.t.Helper()
+	stop := a.attackers(n, attack)
+	defer stop()
+	for range 10 {
+		a.within(bound)
+	}
+}
+
+const mib = 1 << 20
+
+// Empty fragments without end: each message is refused at its limit, and holds nothing before.
+func TestAbuseEndlessFragments(t *testing.T) {
+	a := newAbuse(t, "endpoints: [{limits: {fragments: 1000}}]\n")
+	a.whileAttacked(20, 64*mib, func(p *wstest.Peer) error {
+		return p.TrySend(wstest.Frame{Opcode: wire.Text, NoFin: true}, wstest.Frame{Opcode: wire.Continuation, NoFin: true})
+	})
+	events := a.broker
+	b := bytes.Repeat(frame(wstest.Frame{Opcode: wire.Continuation, NoFin: true}), 1000)
+	for range 20 {
+		p := wstest.Dial(t, events.URL("/"), nil)
+		p.Raw(append(frame(wstest.Frame{Opcode: wire.Text, NoFin: true}), b...))
+		p.ExpectClose(wire.PolicyViolation)
+	}
+	a.within(64 * mib)
+}
+
+// Pings, empty messages and small messages as fast as they go.
+func TestAbuseFrameFlood(t *testing.T) {
+	for name, f := range map[string]wstest.Frame{
+		"pings": wstest.Ping("0123456789"), "pongs": wstest.Pong(""), "messages": wstest.Text("x"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAbuse(t, "endpoints: [{rates: {messages: 1000}}]\n")
+			flood := bytes.Repeat(f.Append(nil), 1000)
+			a.whileAttacked(20, 96*mib, func(p *wstest.Peer) error {
+				_, err := p.Conn.Write(flood)
+				return err
+			})
+			if n := metric(t, a.broker, "holdfast_connections_over_rate_total"); n == "0" {
+				t.Error("the flood was within every rate")
+			}
+		})
+	}
+}
+
+// Handshakes that never end: 2,000 sockets of which each has said half of one.
+func TestAbuseSlowHandshake(t *testing.T) {
+	a := newAbuse(t, "clients: {handshake_timeout: 20s}\n")
+	for i := range 2000 {
+		nc, err := net.Dial("tcp", address(a.broker.URL("")))
+		if err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		if _, err := nc.Write([]byte("GET / HTTP/1.1\r\nHost: broker\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		a.within(2000 * 32 << 10)
+	}
+}
+
+// Clients that ask for much and read nothing: what waits for them is bounded by their queues.
+func TestAbuseSlowReader(t *testing.T) {
+	const readers = 20
+	a := newAbuse(t, "endpoints: [{limits: {send_queue: 256KiB}}]\n")
+	big := wstest.Binary(make([]byte, 64<<10)).Append(nil)
+	a.whileAttacked(readers, 128*mib, func(p *wstest.Peer) error {
+		_ = p.SetWriteDeadline(time.Now().Add(wstest.Patience))
+		_, err := p.Conn.Write(big)
+		return err
+	})
+}
+
+// Headers that announce much and bring nothing: memory follows what came, not what was said.
+func TestAbuseLengthLies(t *testing.T) {
+	a := newAbuse(t, "endpoints: [{limits: {message_size: 4MiB}}]\n")
+	for _, length := range []uint64{4 * mib, 1 << 31, 1 << 32, 1 << 62, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
+		for range 100 {
+			p := wstest.Dial(t, a.broker.URL("/"), nil)
+			p.Raw(wire.AppendHeader(nil, wire.Header{Fin: true, Opcode: wire.Binary, Masked: true, Length: length}))
+			if length > 4*mib {
+				continue
+			}
+			p.Raw([]byte("x"))
+		}
+		a.within(64 * mib)
+	}
+	if n := metric(t, a.broker, fmt.Sprintf("holdfast_protocol_faults_total{fault=%q}", "UNSUPPORTED_MESSAGE_LENGTH")); n == "0" {
+		t.Error("no lie was refused")
+	}
+}

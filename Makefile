@@ -66,7 +66,7 @@ build: ## Builds bin/broker and bin/nats-server.
 	go build -o bin/nats-server github.com/nats-io/nats-server/v2
 
 .PHONY: run
-run: ## Runs the broker: make run ARGS='--config broker.yaml'.
+run: ## Runs the broker: make run ARGS='--config holdfast.yaml'.
 	go run ./cmd/broker $(ARGS)
 
 .PHONY: demo
@@ -77,7 +77,7 @@ demo: ## Runs the broker with a demo backend and a chat page.
 test: test-go test-python test-node ## Tests everything: Go, Python, Node and the browser.
 
 .PHONY: test-go
-test-go: build .cache/chromium.path ## Tests the Go code; the browser tests are among these.
+test-go: build $(installed) .cache/python.installed .cache/chromium.path ## Tests the Go code; the browser tests are among these.
 	CHROME_BIN="$${CHROME_BIN:-$$(cat .cache/chromium.path)}" go test $(race) ./...
 
 .PHONY: test-python

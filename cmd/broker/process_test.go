@@ -220,3 +220,17 @@ func natsConfig(t *testing.T, text string) string {
 	}
 	return path
 }
+
+// While a load balancer has not noticed yet, the clients it sends are served.
+func TestDrainDelayStillAcceptsClients(t *testing.T) {
+	b := brokertest.Start(t, "--drain-delay=1h", "--drain-timeout=0s")
+	b.Signal(syscall.SIGTERM)
+	for status := http.StatusOK; status != http.StatusServiceUnavailable; {
+		status, _ = get(t, b.Ops+"/readyz")
+	}
+	events := bustest.Record(t, b.NATS, "holdfast.default.>")
+	wstest.Dial(t, b.URL("/"), nil)
+	events.Wait(1)
+	b.Signal(syscall.SIGTERM) // not the whole hour
+	b.Wait()
+}

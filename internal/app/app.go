@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/bus"
@@ -41,6 +42,7 @@ type broker struct {
 	clients         *http.Server
 	tlsReloads      counters // by result
 
+	stopping atomic.Bool    // not ready any more
 	serving  sync.WaitGroup // the goroutines that accept
 	failed   chan error     // the first one that could not
 	stopDemo func()
@@ -145,7 +147,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	}
 	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger})
 	b.hub = hub.New(node, b.bus.Publisher())
-	b.edge = &edge{hub: b.hub, engine: b.engine, gate: gate{most: b.cfg.Clients.Connections}}
+	b.edge = &edge{hub: b.hub, engine: b.engine, logger: b.logger, gate: gate{most: b.cfg.Clients.Connections}}
 	return b.bus.ServeReplies(node, replies{b.hub})
 }
 
@@ -170,7 +172,7 @@ func (b *broker) startOps(context.Context) error {
 	})
 	b.ops = &http.Server{
 		Handler: opsHandler(metrics, b.missing), ReadHeaderTimeout: headerTimeout,
-		ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelDebug),
+		ErrorLog: httpLog(b.logger),
 	}
 	b.serve("ops", func() error { return b.ops.Serve(b.opsListener) })
 	return nil
@@ -179,7 +181,7 @@ func (b *broker) startOps(context.Context) error {
 // missing says why the broker is not ready, or nothing.
 func (b *broker) missing() string {
 	switch {
-	case b.edge.isDraining():
+	case b.stopping.Load():
 		return "stopping"
 	case !b.bus.Connected():
 		return "no connection to NATS"
@@ -202,7 +204,7 @@ func (b *broker) startClients(context.Context) error {
 		Handler:      b.edge.handler(endpoints, b.pages()),
 		ReadTimeout:  time.Duration(b.cfg.Clients.HandshakeTimeout), // of TLS, and of a request with its body
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(b.logger.Handler(), slog.LevelDebug),
+		ErrorLog: httpLog(b.logger),
 	}
 	for _, l := range b.clientListeners {
 		b.serve("clients", func() error { return b.clients.Serve(l) })

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -18,6 +19,7 @@ import (
 type edge struct {
 	hub     *hub.Hub
 	engine  *ws.Engine
+	logger  *slog.Logger
 	refused counters // by HTTP status
 	enough  counters // those for which there was no room, by reason
 	gate    gate
@@ -33,12 +35,6 @@ func (e *edge) drain() {
 	e.handshakes.Lock()
 	defer e.handshakes.Unlock()
 	e.draining = true
-}
-
-func (e *edge) isDraining() bool {
-	e.handshakes.RLock()
-	defer e.handshakes.RUnlock()
-	return e.draining
 }
 
 // endpoint is one configured path, prepared for its connections.
@@ -138,7 +134,7 @@ func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 		e.refused.add("transport")
 		return false
 	}
-	s := &socket{ws: conn, cfg: ep.socket, leave: leave}
+	s := &socket{ws: conn, cfg: ep.socket, leave: leave, log: e.logger}
 	var hold ws.Hold
 	if ep.hub.StartPaused {
 		hold = ws.HoldPaused

@@ -1,7 +1,11 @@
 package app
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"log" //nolint:depguard // net/http wants one
+	"log/slog"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -34,6 +38,23 @@ func BuildVersion() Version {
 		}
 	}
 	return v
+}
+
+// httpLog is where net/http writes. What a client did wrong is for debugging; that nobody can be
+// accepted, as without free file descriptors, is not.
+func httpLog(logger *slog.Logger) *log.Logger {
+	return log.New(httpLogWriter{logger}, "", 0)
+}
+
+type httpLogWriter struct{ logger *slog.Logger }
+
+func (w httpLogWriter) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.Contains(line, []byte("Accept error")) {
+		level = slog.LevelWarn
+	}
+	w.logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // opsHandler serves the operations port. ready answers what is missing, or "".

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -15,6 +17,7 @@ type socket struct {
 	conn  *hub.Conn
 	cfg   *ws.Config
 	leave func() // to be called at the end; nil: nothing counts the connection
+	log   *slog.Logger
 }
 
 var (
@@ -31,7 +34,21 @@ func (s *socket) OnClose(e ws.End) {
 	if s.leave != nil {
 		s.leave() // whoever has seen the close event finds the place free
 	}
-	s.conn.Closed(endOf(e))
+	end := endOf(e)
+	s.logEnd(end)
+	s.conn.Closed(end)
+}
+
+// logEnd says how a connection ended: a broken protocol is worth a line, the rest is for debugging.
+func (s *socket) logEnd(e hub.End) {
+	level, text := slog.LevelDebug, "connection closed"
+	if e.Fault != "" {
+		level, text = slog.LevelInfo, "client broke the protocol"
+	}
+	if ctx := context.Background(); s.log.Enabled(ctx, level) {
+		s.log.Log(ctx, level, text, "connection", s.conn.ID().String(), "cause", e.Cause.String(),
+			"fault", e.Fault, "code", e.Code, "sent_code", e.SentCode, "detail", e.Detail)
+	}
 }
 
 func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {

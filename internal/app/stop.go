@@ -56,11 +56,13 @@ func (b *broker) drain(ctx context.Context) {
 	if b.hub == nil {
 		return
 	}
-	b.edge.drain()
+	b.stopping.Store(true)
 	if b.control != nil {
 		b.control.SetServing(false)
 	}
+	// Load balancers that have not noticed yet still send clients: these are accepted until then.
 	wait(ctx, time.Duration(b.cfg.Drain.Delay))
+	b.edge.drain()
 	limit := time.Duration(b.cfg.Drain.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

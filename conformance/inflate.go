@@ -18,10 +18,6 @@ var (
 	distanceExtra = [...]uint{
 		0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13,
 	}
-	// codeLengthOrder is the order in which lengths of code lengths are sent (RFC 1951 3.2.7).
-	codeLengthOrder = [...]int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
-
-	fixedLiterals, fixedDistances = fixedCodes()
 )
 
 // inflater inflates what one side of a connection sends. It is written here, and not taken from a library, because it
@@ -153,99 +149,4 @@ func (z *inflater) extended(symbol int, base []int, extra []uint) (int, error) {
 	}
 	more, err := z.in.take(extra[symbol])
 	return base[symbol] + more, err
-}
-
-// dynamic reads a block that brings its codes along (RFC 1951 3.2.7).
-func (z *inflater) dynamic() error {
-	var counts [3]int // of literals, distances and code lengths
-	for i, field := range []struct {
-		bits uint
-		base int
-	}{{5, 257}, {5, 1}, {4, 4}} {
-		n, err := z.in.take(field.bits)
-		if err != nil {
-			return err
-		}
-		counts[i] = n + field.base
-	}
-	var lengths [19]byte
-	for _, at := range codeLengthOrder[:counts[2]] {
-		n, err := z.in.take(3)
-		if err != nil {
-			return err
-		}
-		lengths[at] = byte(n)
-	}
-	all, err := z.codeLengths(lengths[:], counts[0]+counts[1])
-	if err != nil {
-		return err
-	}
-	literals, err := newHuffman(all[:counts[0]])
-	if err != nil {
-		return err
-	}
-	distances, err := newHuffman(all[counts[0]:])
-	if err != nil {
-		return err
-	}
-	return z.compressed(literals, distances)
-}
-
-// codeLengths reads n lengths of codes, which are themselves compressed.
-func (z *inflater) codeLengths(lengths []byte, n int) ([]byte, error) {
-	code, err := newHuffman(lengths)
-	if err != nil {
-		return nil, err
-	}
-	all := make([]byte, 0, n)
-	for len(all) < n {
-		symbol, err := code.decode(&z.in)
-		if err != nil {
-			return nil, err
-		}
-		if symbol < 16 {
-			all = append(all, byte(symbol))
-			continue
-		}
-		run := []struct {
-			bits uint
-			base int
-		}{{2, 3}, {3, 3}, {7, 11}}[symbol-16]
-		more, err := z.in.take(run.bits)
-		if err != nil || len(all)+run.base+more > n || symbol == 16 && len(all) == 0 {
-			return nil, errInflate
-		}
-		var length byte
-		if symbol == 16 {
-			length = all[len(all)-1]
-		}
-		for range run.base + more {
-			all = append(all, length)
-		}
-	}
-	return all, nil
-}
-
-// fixedCodes are those of RFC 1951 3.2.6.
-func fixedCodes() (literals, distances *huffman) {
-	var lengths [288]byte
-	for i := range lengths {
-		switch {
-		case i < 144:
-			lengths[i] = 8
-		case i < 256:
-			lengths[i] = 9
-		case i < 280:
-			lengths[i] = 7
-		default:
-			lengths[i] = 8
-		}
-	}
-	var five [30]byte
-	for i := range five {
-		five[i] = 5
-	}
-	literals, _ = newHuffman(lengths[:])
-	distances, _ = newHuffman(five[:])
-	return literals, distances
 }

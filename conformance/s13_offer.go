@@ -43,7 +43,11 @@ func compressionByOffer() []testCase {
 			}
 		}
 		title := "asked for " + strings.Join(titles, ", or ")
-		all = append(all, compressedTraffic(fmt.Sprintf("13.%d", i+1), title, strings.Join(offers, ", "), jsonContent)...)
+		for n, t := range traffics {
+			c := compressedTraffic(fmt.Sprintf("13.%d.%d", i+1, n+1), jsonContent, t, title, strings.Join(offers, ", "))
+			c.path = contextPath // so that it is the offer that decides
+			all = append(all, c)
+		}
 	}
 	return all
 }

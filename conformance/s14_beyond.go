@@ -7,7 +7,7 @@ import (
 
 // beyond: rules of the RFCs, and limits of the broker, that the catalogue does not touch.
 func beyond() []testCase {
-	return slices.Concat(masking(), lengths(), ownLimits(), everyPosition(), everyCut(), endings(), brokenCompression(), offers())
+	return slices.Concat(masking(), lengths(), ownLimits(), everyPosition(), everyCut(), endings(), brokenCompression(), offers(), contexts())
 }
 
 func masking() []testCase {

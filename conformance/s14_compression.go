@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -15,7 +16,17 @@ const rfcDeflate = "RFC 7692 7.2"
 
 // squeezed is a case on an endpoint with compression.
 func squeezed(id, title, rfc string, steps ...step) testCase {
-	return testCase{id: id, title: title, rfc: rfc, path: deflatePath, offer: "permessage-deflate", steps: append([]step{agreed}, steps...)}
+	return testCase{id: id, title: title, rfc: rfc, path: contextPath, offer: "permessage-deflate", steps: append([]step{agreed}, steps...)}
+}
+
+// helloAgain refers to the message before; that must not pass if the client agreed to begin each message anew.
+func helloAgain(s *session) error {
+	const hello, again = "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf2\x00\x11\x00\x00"
+	begin := steps(send(marked(hello)), textEcho("Hello"), send(marked(again)))
+	if s.client.codec != nil && s.client.codec.agreed.clientNoContext {
+		return steps(begin, fails(1007))(s)
+	}
+	return steps(begin, textEcho("Hello"), closes())(s)
 }
 
 // marked is a text frame whose payload is DEFLATE already.
@@ -40,7 +51,7 @@ func deflateExamples() []testCase {
 		squeezed("14.7.7", "\"Hello\" compressed, in two fragments and a ping between", "RFC 7692 7.2.3.1",
 			send(marked(hello[:3]).unfinished(), ping("between"), continuation(hello[3:])), pongs("between"), textEcho("Hello"), closes()),
 		squeezed("14.7.8", "\"Hello\" again, out of the window", "RFC 7692 7.2.3.2",
-			send(marked(hello), marked("\xf2\x00\x11\x00\x00")), textEcho("Hello"), textEcho("Hello"), closes()),
+			helloAgain),
 		squeezed("14.7.9", "a block that is stored", "RFC 7692 7.2.3.3",
 			send(marked("\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00")), textEcho("Hello"), closes()),
 		squeezed("14.7.10", "a block that says it is the last", "RFC 7692 7.2.3.4",
@@ -54,7 +65,7 @@ func deflateExamples() []testCase {
 func deflateFaults() []testCase {
 	limited := func(id, title string, compressed step, after ...step) testCase {
 		c := squeezed(id, title, "RFC 6455 7.4.1, 10.4", append([]step{compressed}, after...)...)
-		c.path = limitedSmall
+		c.path = limitedDeflatePath
 		return c
 	}
 	fits := textOf(smallMessage)
@@ -123,6 +134,29 @@ func offered(id, title, offer string, expect ...step) testCase {
 func notAgreed(s *session) error {
 	if s.client.codec != nil {
 		return fmt.Errorf("the broker accepted %+v", s.client.codec.agreed)
+	}
+	return nil
+}
+
+// contexts: both sides refer to what they have sent before (RFC 7692 7.1.1), which clients of section 13 do not.
+func contexts() (all []testCase) {
+	for _, offer := range []string{
+		"permessage-deflate", "permessage-deflate; server_max_window_bits=9", "permessage-deflate; client_max_window_bits=10",
+	} {
+		for _, t := range []traffic{{kib, 0}, {16 * kib, 256}, {128 * kib, 0}} {
+			c := compressedTraffic(fmt.Sprintf("14.9.%d", len(all)+1), jsonContent, t, offer, offer)
+			c.path = contextPath
+			c.steps = append([]step{keepsContext}, c.steps...)
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// keepsContext expects that the broker lets both sides do so.
+func keepsContext(s *session) error {
+	if c := s.client.codec; c == nil || c.agreed.serverNoContext || c.agreed.clientNoContext {
+		return errors.New("the broker did not agree that contexts are taken over, although its configuration says so")
 	}
 	return nil
 }

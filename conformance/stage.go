@@ -35,6 +35,10 @@ const compressed = `
     heartbeat: {interval: 0s}
     limits: {message_size: 16MiB, send_queue: 64MiB, fragments: 65536}
     compression: {enabled: true, threshold: 0B}
+  - path: /deflate-context
+    heartbeat: {interval: 0s}
+    limits: {message_size: 16MiB, send_queue: 64MiB, fragments: 65536}
+    compression: {enabled: true, threshold: 0B, server_no_context_takeover: false, client_no_context_takeover: false}
   - path: /limited-deflate
     heartbeat: {interval: 0s}
     limits: {message_size: 1KiB}

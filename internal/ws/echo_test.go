@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,9 +81,11 @@ func TestBytesMayComeOneByOne(t *testing.T) {
 	l.peer.Expect(wire.Text, "slow")
 }
 
-func TestLatestPingOfAChunkIsAnswered(t *testing.T) {
+func TestEveryPingOfAChunkIsAnswered(t *testing.T) {
 	l := connected(t, ws.Config{}, nil)
 	l.peer.Send(wstest.Ping("1"), wstest.Ping("2"), wstest.Ping("3"))
+	l.peer.Expect(wire.Pong, "1")
+	l.peer.Expect(wire.Pong, "2")
 	l.peer.Expect(wire.Pong, "3")
 	l.peer.Send(wstest.Ping("")) // an empty one too
 	l.peer.Expect(wire.Pong, "")
@@ -96,11 +99,14 @@ func TestPingIsAnsweredThoughTheQueueIsFull(t *testing.T) {
 		if _, err := l.Send(text("no room"), nil); !errors.Is(err, ws.ErrQueueFull) {
 			t.Fatal(err)
 		}
-		l.peer.Send(wstest.Ping("old"))
-		l.peer.Send(wstest.Ping("new"))
-		l.rec.WaitFor("ping new")
+		for i := range 20 {
+			l.peer.Send(wstest.Ping(strconv.Itoa(i)))
+		}
+		l.rec.WaitFor("ping 19")
 		l.peer.Expect(wire.Text, "0")
-		l.peer.Expect(wire.Pong, "new") // the latest alone (RFC 6455 5.5.3)
+		for i := 4; i < 20; i++ { // the latest 16 (RFC 6455 5.5.3)
+			l.peer.Expect(wire.Pong, strconv.Itoa(i))
+		}
 		l.peer.Expect(wire.Text, "fills it")
 	})
 }

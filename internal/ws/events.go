@@ -48,12 +48,12 @@ func (c *Conn) pinged(payload []byte) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	if !c.ending.closeDue && !c.ending.closeSent {
-		c.queue.pong = append(make([]byte, 0, len(payload)), payload...)
+		c.queue.answer(payload)
 		c.pongDue = true
 	}
 }
 
-// answerPing writes the pong to the last ping of a chunk. RFC 6455 5.5.3 lets a peer answer only that.
+// answerPing writes the pongs to the pings of a chunk.
 func (c *Conn) answerPing() {
 	if c.pongDue {
 		c.pongDue = false

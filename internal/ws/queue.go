@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 type sendQueue struct {
 	messages []*outMessage
 	control  []outFrame
-	pong     []byte // answers the latest ping; nil: none is due (RFC 6455 5.5.3: older ones may be left out)
+	pongs    [][]byte // answers to the latest pings, at most maxPongs
 
 	current outFrame // the frame that is being written, when busy
 	busy    bool
@@ -91,14 +92,26 @@ func (q *sendQueue) fragmented(number uint64) *outMessage {
 	return q.messages[i]
 }
 
+// maxPongs bounds the answers that wait. RFC 6455 5.5.3 lets a peer answer only the latest of several
+// pings; every one is answered while the client reads, and older ones give way when it does not.
+const maxPongs = 16
+
+// answer queues the pong to a ping.
+func (q *sendQueue) answer(payload []byte) {
+	if len(q.pongs) == maxPongs {
+		q.pongs = q.pongs[1:]
+	}
+	q.pongs = append(q.pongs, bytes.Clone(payload))
+}
+
 // next makes the frame that goes on the wire next the current one; false if there is none. Messages that
 // are too late are dropped, and who waits for them is added to expired.
 func (q *sendQueue) next(now int64, expired *[]Done) bool {
 	switch {
 	case q.busy: // a frame must be completed before anything else
-	case q.pong != nil:
-		q.take(outFrame{op: wire.Pong, fin: true, payload: q.pong})
-		q.pong = nil
+	case len(q.pongs) > 0:
+		q.take(outFrame{op: wire.Pong, fin: true, payload: q.pongs[0]})
+		q.pongs = q.pongs[1:]
 	case len(q.control) > 0:
 		q.take(q.control[0])
 		q.control = q.control[1:]
@@ -146,6 +159,9 @@ func (q *sendQueue) finish() {
 	}
 	if len(q.control) == 0 {
 		q.control = nil
+	}
+	if len(q.pongs) == 0 {
+		q.pongs = nil
 	}
 }
 
@@ -198,7 +214,7 @@ func (q *sendQueue) clear() (dones []Done) {
 	for i := range q.control {
 		dones = appendDone(dones, q.control[i].done)
 	}
-	q.messages, q.control, q.pong = nil, nil, nil
+	q.messages, q.control, q.pongs = nil, nil, nil
 	return dones
 }
 

@@ -27,17 +27,21 @@ type abuse struct {
 	peer   *wstest.Peer
 }
 
-func newAbuse(t *testing.T, config string) *abuse {
-	url := bustest.Server(t) // a process would do as well: what counts is the broker's memory without it
-	b := brokertest.Start(t, "--nats-url="+url, brokertest.Config(t, config))
-	nc := bustest.Dial(t, url)
-	if _, err := nc.Subscribe("holdfast.default.message.*", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
-		t.Fatal(err)
+// The neighbour has a backend of his own: the attack is on the broker, and the echo of an attacker may be late.
+func newAbuse(t *testing.T, endpoint string, args ...string) *abuse {
+	url := bustest.Server(t) // not in the broker's process, whose memory counts
+	config := "endpoints: [{" + endpoint + "}, {path: /neighbour, namespace: neighbour}]\n"
+	b := brokertest.Start(t, append(args, "--nats-url="+url, brokertest.Config(t, config))...)
+	for _, namespace := range []string{"default", "neighbour"} {
+		nc := bustest.Dial(t, url)
+		if _, err := nc.Subscribe("holdfast."+namespace+".message.*", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	a := &abuse{t: t, broker: b, peer: wstest.Dial(t, b.URL("/"), nil)}
+	a := &abuse{t: t, broker: b, peer: wstest.Dial(t, b.URL("/neighbour"), nil)}
 	a.neighbour()
 	a.before = a.memory()
 	return a
@@ -49,7 +53,13 @@ func (a *abuse) neighbour() {
 	a.beat++
 	text := "beat " + strconv.Itoa(a.beat)
 	a.peer.Send(wstest.Text(text))
-	a.peer.Expect(wire.Text, text)
+	f := a.peer.Receive()
+	for ; f.Opcode == wire.Ping; f = a.peer.Receive() {
+		a.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+	}
+	if string(f.Payload) != text {
+		a.t.Fatalf("received %q, want %q", f.Payload, text)
+	}
 }
 
 // memory is the resident set of the broker's process, which it tells of itself from /proc.
@@ -107,14 +117,13 @@ const mib = 1 << 20
 
 // Empty fragments without end: each message is refused at its limit, and holds nothing before.
 func TestAbuseEndlessFragments(t *testing.T) {
-	a := newAbuse(t, "endpoints: [{limits: {fragments: 1000}}]\n")
+	a := newAbuse(t, "limits: {fragments: 1000}")
 	a.whileAttacked(20, 64*mib, func(p *wstest.Peer) error {
 		return p.TrySend(wstest.Frame{Opcode: wire.Text, NoFin: true}, wstest.Frame{Opcode: wire.Continuation, NoFin: true})
 	})
-	events := a.broker
 	b := bytes.Repeat(frame(wstest.Frame{Opcode: wire.Continuation, NoFin: true}), 1000)
 	for range 20 {
-		p := wstest.Dial(t, events.URL("/"), nil)
+		p := wstest.Dial(t, a.broker.URL("/"), nil)
 		p.Raw(append(frame(wstest.Frame{Opcode: wire.Text, NoFin: true}), b...))
 		p.ExpectClose(wire.PolicyViolation)
 	}
@@ -127,10 +136,10 @@ func TestAbuseFrameFlood(t *testing.T) {
 		"pings": wstest.Ping("0123456789"), "pongs": wstest.Pong(""), "messages": wstest.Text("x"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAbuse(t, "endpoints: [{rates: {messages: 1000}}]\n")
+			a := newAbuse(t, "rates: {messages: 1000}")
 			flood := bytes.Repeat(f.Append(nil), 1000)
 			a.whileAttacked(20, 96*mib, func(p *wstest.Peer) error {
-				_, err := p.Conn.Write(flood)
+				_, err := p.Write(flood)
 				return err
 			})
 			if n := metric(t, a.broker, "holdfast_connections_over_rate_total"); n == "0" {
@@ -142,7 +151,7 @@ func TestAbuseFrameFlood(t *testing.T) {
 
 // Handshakes that never end: 2,000 sockets of which each has said half of one.
 func TestAbuseSlowHandshake(t *testing.T) {
-	a := newAbuse(t, "clients: {handshake_timeout: 20s}\n")
+	a := newAbuse(t, "path: /", "--clients-handshake-timeout=20s")
 	for i := range 2000 {
 		nc, err := net.Dial("tcp", address(a.broker.URL("")))
 		if err != nil {
@@ -161,18 +170,18 @@ func TestAbuseSlowHandshake(t *testing.T) {
 // Clients that ask for much and read nothing: what waits for them is bounded by their queues.
 func TestAbuseSlowReader(t *testing.T) {
 	const readers = 20
-	a := newAbuse(t, "endpoints: [{limits: {send_queue: 256KiB}}]\n")
+	a := newAbuse(t, "limits: {send_queue: 256KiB}")
 	big := wstest.Binary(make([]byte, 64<<10)).Append(nil)
 	a.whileAttacked(readers, 128*mib, func(p *wstest.Peer) error {
 		_ = p.SetWriteDeadline(time.Now().Add(wstest.Patience))
-		_, err := p.Conn.Write(big)
+		_, err := p.Write(big)
 		return err
 	})
 }
 
 // Headers that announce much and bring nothing: memory follows what came, not what was said.
 func TestAbuseLengthLies(t *testing.T) {
-	a := newAbuse(t, "endpoints: [{limits: {message_size: 4MiB}}]\n")
+	a := newAbuse(t, "limits: {message_size: 4MiB}")
 	for _, length := range []uint64{4 * mib, 1 << 31, 1 << 32, 1 << 62, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 		for range 100 {
 			p := wstest.Dial(t, a.broker.URL("/"), nil)

@@ -28,8 +28,15 @@ import (
 const upgradeFields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
+// answer is a response without what follows its header.
+type answer struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // raw sends a request as it stands and answers the response, which must come.
-func raw(t *testing.T, network, address, request string) *http.Response {
+func raw(t *testing.T, network, address, request string) answer {
 	t.Helper()
 	nc, err := net.Dial(network, address)
 	if err != nil {
@@ -44,7 +51,8 @@ func raw(t *testing.T, network, address, request string) *http.Response {
 	if err != nil {
 		t.Fatalf("%.60q: %v", request, err)
 	}
-	return resp
+	_ = resp.Body.Close()
+	return answer{resp.Status, resp.StatusCode, resp.Header}
 }
 
 func address(url string) string {
@@ -157,7 +165,7 @@ func TestListeners(t *testing.T) {
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o606 {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
-	if resp := raw(t, "unix", socket, "GET / HTTP/1.1\r\nHost: a\r\n"+upgradeFields+"\r\n"); resp.StatusCode != 101 {
+	if resp := raw(t, "unix", socket, "GET / HTTP/1.1\r\nHost: a\r\n"+upgradeFields+"\r\n"); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("Unix socket: %s", resp.Status)
 	}
 }
@@ -293,7 +301,7 @@ endpoints:
 	wstest.Dial(t, b.URL("/ip"), nil)
 	refused(t, b, "/ip", 429, "5", "client_full")
 	raw(t, "unix", socket, overUnix)
-	if resp := raw(t, "unix", socket, overUnix); resp.StatusCode != 101 {
+	if resp := raw(t, "unix", socket, overUnix); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("a Unix socket has no address to count by: %s", resp.Status)
 	}
 

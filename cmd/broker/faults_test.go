@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestFaultsShowInTheCloseEventAndTheMetric(t *testing.T) {
 		}
 	}
 	for cause, n := range causes {
-		if got := metric(t, b, fmt.Sprintf("holdfast_connections_closed_total{cause=%q}", cause)); got != fmt.Sprint(n) {
+		if got := metric(t, b, fmt.Sprintf("holdfast_connections_closed_total{cause=%q}", cause)); got != strconv.Itoa(n) {
 			t.Errorf("%s is counted as %q, want %d", cause, got, n)
 		}
 	}

@@ -145,7 +145,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger})
+	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger, CompressionMemory: int64(b.cfg.Clients.CompressionMemory)})
 	b.hub = hub.New(node, b.bus.Publisher())
 	b.edge = &edge{hub: b.hub, engine: b.engine, logger: b.logger, gate: gate{most: b.cfg.Clients.Connections}}
 	return b.bus.ServeReplies(node, replies{b.hub})

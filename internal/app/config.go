@@ -1,6 +1,10 @@
 package app
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
+)
 
 // Config is everything an operator can set. Default gives the defaults, Load adds what the operator
 // said, Validate finds contradictions.
@@ -38,6 +42,8 @@ type Clients struct {
 	Connections int `yaml:"connections" name:"clients-connections" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once, of all endpoints; 0: no limit."`
 	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" name:"clients-handshake-timeout" group:"clients" placeholder:"TIME" help:"Time for a TLS handshake, and then for a whole HTTP request."`
+	// CompressionMemory bounds what compression takes; what does not fit goes uncompressed.
+	CompressionMemory Size `yaml:"compression_memory" name:"clients-compression-memory" group:"clients" placeholder:"SIZE" help:"Memory for compression, of all connections together; what does not fit goes uncompressed."`
 }
 
 // TLS makes a listener speak wss:// and https://.
@@ -126,12 +132,6 @@ type Admission struct {
 	Mode string `yaml:"mode"` // none
 }
 
-// Compression of messages.
-type Compression struct {
-	Enabled   bool `yaml:"enabled"`   // false
-	Threshold Size `yaml:"threshold"` // smaller messages are sent as they are
-}
-
 // Heartbeat is the regular ping.
 type Heartbeat struct {
 	Interval Duration `yaml:"interval"` // 0s: none
@@ -167,7 +167,7 @@ type Rates struct {
 func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
-		Clients:   Clients{HandshakeTimeout: 10 * Second},
+		Clients:   Clients{HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling},
 		Control:   Control{Listen: "127.0.0.1:7400"},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
@@ -186,7 +186,7 @@ func DefaultEndpoint() Endpoint {
 		Subprotocols: []string{},
 		Origins:      []string{"same-origin"},
 		Admission:    Admission{Mode: "none"},
-		Compression:  Compression{Threshold: KiB},
+		Compression:  defaultCompression(),
 		Heartbeat:    Heartbeat{Interval: 30 * Second, Timeout: 10 * Second},
 		Limits: Limits{
 			MessageSize: MiB, Fragments: 65536,

@@ -125,10 +125,7 @@ func (v *checker) handshake(key string, e Endpoint) {
 	if e.Admission.Mode != "none" {
 		v.refuse(key+".admission.mode", "%q is not in this version: want none", e.Admission.Mode)
 	}
-	if e.Compression.Enabled {
-		v.refuse(key+".compression.enabled", "true is not in this version: want false")
-	}
-	within(v, key+".compression.threshold", e.Compression.Threshold, 0, GiB)
+	v.compression(key+".compression", e.Compression)
 }
 
 func (v *checker) traffic(key string, e Endpoint) {
@@ -136,26 +133,26 @@ func (v *checker) traffic(key string, e Endpoint) {
 	within(v, key+".heartbeat.timeout", e.Heartbeat.Timeout, 100*Millisecond, 24*Hour)
 	v.limits(key+".limits.", e.Limits)
 	r, key := e.Rates, key+".rates."
-	v.count(key+"messages", r.Messages, 0, maxCount)
+	v.count(key+"messages", r.Messages, 0)
 	within(v, key+"bytes", r.Bytes, 0, 64*GiB)
-	v.count(key+"control_frames", r.ControlFrames, 0, maxCount)
+	v.count(key+"control_frames", r.ControlFrames, 0)
 	v.oneOf(key+"policy", r.Policy, "wait", "close")
 }
 
 func (v *checker) limits(key string, l Limits) {
 	within(v, key+"message_size", l.MessageSize, 1, 64*MiB)
 	within(v, key+"frame_size", l.FrameSize, 0, 64*MiB)
-	v.count(key+"fragments", l.Fragments, 1, maxCount)
+	v.count(key+"fragments", l.Fragments, 1)
 	within(v, key+"send_queue", l.SendQueue, KiB, GiB)
-	v.count(key+"send_queue_messages", l.SendQueueMessages, 1, maxCount)
+	v.count(key+"send_queue_messages", l.SendQueueMessages, 1)
 	v.oneOf(key+"send_queue_policy", l.SendQueuePolicy, "reject", "close", "drop_oldest")
 	within(v, key+"max_pause", l.MaxPause, Millisecond, 24*Hour)
 	within(v, key+"close_timeout", l.CloseTimeout, 100*Millisecond, Hour)
 	v.noneOrWithin(key+"idle_timeout", l.IdleTimeout, Second, 24*Hour)
 	v.noneOrWithin(key+"max_lifetime", l.MaxLifetime, Second, 8760*Hour)
-	v.count(key+"connections", l.Connections, 0, maxCount)
-	v.count(key+"connections_per_ip", l.ConnectionsPerIP, 0, maxCount)
-	v.count(key+"new_connections", l.NewConnections, 0, maxCount)
+	v.count(key+"connections", l.Connections, 0)
+	v.count(key+"connections_per_ip", l.ConnectionsPerIP, 0)
+	v.count(key+"new_connections", l.NewConnections, 0)
 }
 
 func (v *checker) events(key string, e Endpoint) {

@@ -74,15 +74,16 @@ func (v *checker) noneOrWithin(key string, value, lowest, highest Duration) {
 	}
 }
 
-func (v *checker) count(key string, value, lowest, highest int) {
-	if value < lowest || value > highest {
-		v.refuse(key, "%d is out of range: want %d to %d", value, lowest, highest)
+func (v *checker) count(key string, value, lowest int) {
+	if value < lowest || value > maxCount {
+		v.refuse(key, "%d is out of range: want %d to %d", value, lowest, maxCount)
 	}
 }
 
 func (v *checker) clients() {
-	v.count("clients.connections", v.Clients.Connections, 0, maxCount)
+	v.count("clients.connections", v.Clients.Connections, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
+	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)
 }
 
 func (v *checker) stop() {

@@ -134,6 +134,7 @@ func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 		e.refused.add("transport")
 		return false
 	}
+	facts.Extensions = conn.Extensions()
 	s := &socket{ws: conn, cfg: ep.socket, leave: leave, log: e.logger}
 	var hold ws.Hold
 	if ep.hub.StartPaused {
@@ -174,6 +175,7 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 			SendQueuePolicy:   queuePolicies[c.Limits.SendQueuePolicy],
 			HeartbeatInterval: heartbeat, HeartbeatTimeout: time.Duration(c.Heartbeat.Timeout),
 			CloseTimeout: time.Duration(c.Limits.CloseTimeout),
+			Compression:  c.Compression.socket(),
 			IdleTimeout:  time.Duration(c.Limits.IdleTimeout), Lifetime: time.Duration(c.Limits.MaxLifetime),
 			Rates: ws.Rates{
 				Messages: c.Rates.Messages, Bytes: int64(c.Rates.Bytes), ControlFrames: c.Rates.ControlFrames,

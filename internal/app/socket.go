@@ -54,7 +54,7 @@ func (s *socket) logEnd(e hub.End) {
 func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {
 	sent, err := s.ws.Send(&ws.Message{
 		Opcode: wire.Opcode(m.Opcode), Payload: m.Payload, More: m.More, Fragment: m.Fragment,
-		Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter,
+		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter,
 	}, doneOf(done))
 	if err != nil {
 		return hub.Sent{}, s.refusal(err, len(m.Payload))

@@ -15,6 +15,7 @@ func (c *Conn) tick(now int64) {
 		return
 	}
 	ping := c.beatLocked(now)
+	first := ping && c.pings.heartbeat.since == now // of those that are unanswered
 	dead := c.deadLocked(now)
 	late := c.lateLocked(now)
 	expired := c.expiredLocked(now)
@@ -29,8 +30,8 @@ func (c *Conn) tick(now int64) {
 		dead = 0
 		c.grantTime(now)
 	}
-	if ping {
-		c.progress() // from here on
+	if first {
+		c.progress() // from here on; a later ping must not make the time to show some shorter
 	}
 	switch {
 	case dead != 0:

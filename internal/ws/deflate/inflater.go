@@ -59,15 +59,15 @@ func (i *inflater) inflate(payload, context []byte, m *Message) (out []byte, fau
 	for streams := 1; ; {
 		start := len(out)
 		var err error
-		if out, err = i.read(out, m); err == errTooLong {
-			return out, wire.FaultMessageTooLong
-		}
+		out, err = i.read(out, m)
 		if m.Text && !text.Next(out[start:]) {
 			return out, wire.FaultInvalidUTF8
 		}
 		switch {
 		case err == nil:
-		case err != io.EOF:
+		case errors.Is(err, errTooLong):
+			return out, wire.FaultMessageTooLong
+		case !errors.Is(err, io.EOF):
 			return out, wire.FaultInvalidCompressedData
 		case i.left() <= len(inputTail): // the end, said by us or by the sender
 			if m.Text && !text.Complete() {

@@ -42,7 +42,7 @@ func NewPool(ceiling int64) *Pool {
 	}
 	processors := runtime.GOMAXPROCS(0)
 	return &Pool{
-		ceiling:   ceiling - int64(processors)*inflaterSize,
+		ceiling:   max(0, ceiling-int64(processors)*inflaterSize),
 		keep:      processors,
 		inflaters: make(chan *inflater, processors),
 		idle:      make(map[kind][]*compressor),

@@ -59,7 +59,8 @@ type deflateOffer struct {
 // offers, has an invalid value, or comes twice.
 func parseDeflateOffer(params []ExtensionParam) (o deflateOffer, legal bool) {
 	for _, p := range params {
-		fresh, valid := true, p.Value == ""
+		var fresh bool
+		valid := p.Value == ""
 		switch p.Name {
 		case paramServerNoContextTakeover:
 			fresh, o.serverNoContext = !o.serverNoContext, true

@@ -124,6 +124,13 @@ func TryDial(t testing.TB, url string, header http.Header, early ...Frame) (*Pee
 }
 
 func handshakeHeader(extra http.Header) string {
+	var b strings.Builder
+	_ = defaultHeader(extra).Write(&b)
+	return b.String()
+}
+
+// defaultHeader is the header of a handshake, with more or other fields.
+func defaultHeader(extra http.Header) http.Header {
 	h := http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
 		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
@@ -131,9 +138,7 @@ func handshakeHeader(extra http.Header) string {
 	for k, v := range extra {
 		h[k] = v
 	}
-	var b strings.Builder
-	_ = h.Write(&b)
-	return b.String()
+	return h
 }
 
 // Send sends frames in one write.

@@ -59,7 +59,7 @@ func benchmarkEcho(b *testing.B, conns, inFlight int) {
 			in := make([]byte, size)
 			sent := 0
 			for ; sent < min(inFlight, n); sent++ {
-				_, _ = p.Conn.Write(out)
+				_, _ = p.Write(out)
 			}
 			for range n {
 				if _, err := io.ReadFull(p.Conn, in); err != nil {
@@ -67,7 +67,7 @@ func benchmarkEcho(b *testing.B, conns, inFlight int) {
 					return
 				}
 				if sent < n {
-					_, _ = p.Conn.Write(out)
+					_, _ = p.Write(out)
 					sent++
 				}
 			}

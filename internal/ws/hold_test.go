@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"errors"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -262,7 +263,7 @@ func TestClocksStandStillWhileHeld(t *testing.T) {
 		}
 		released := time.Now()
 		l.Release(ws.HoldPaused)
-		if o := <-told; o.Err != ws.ErrNotConfirmed || !around(time.Since(released), 10*time.Second) {
+		if o := <-told; !errors.Is(o.Err, ws.ErrNotConfirmed) || !around(time.Since(released), 10*time.Second) {
 			t.Errorf("outcome %v after %v", o.Err, time.Since(released))
 		}
 		if end := l.rec.End(); end.Cause != ws.PingTimeout || !around(time.Since(released), 10*time.Second) {

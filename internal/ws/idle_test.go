@@ -30,7 +30,7 @@ func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 		c, p := wstest.Connect(t, e, cfg, server, client)
 		t.Cleanup(func() { c.Terminate(0) })
 		c.Start(&quickHandler{c}, 0)
-		go func() { _, _ = p.Conn.Write(wstest.Binary(payload).Append(nil)) }()
+		go func() { _, _ = p.Write(wstest.Binary(payload).Append(nil)) }()
 		if _, err := io.CopyN(io.Discard, p.Conn, int64(wire.HeaderSize(len(payload))+len(payload))); err != nil {
 			t.Fatal(err)
 		}

@@ -220,7 +220,7 @@ func TestConcurrentSendersToASlowReader(t *testing.T) {
 		})
 	}
 	var next [senders]uint32
-	for got := 0; got < senders*each; got++ {
+	for got := range senders * each {
 		f := l.peer.Receive()
 		s, n, sum := binary.BigEndian.Uint32(f.Payload), binary.BigEndian.Uint32(f.Payload[4:]), binary.BigEndian.Uint32(f.Payload[8:])
 		if s >= senders || n != next[s] || sum != crc32.ChecksumIEEE(f.Payload[12:]) {

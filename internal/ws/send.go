@@ -25,7 +25,7 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	}
 	c.writeMu.Unlock()
 	c.answer(dropped, ErrQueueFull)
-	if err == errSlowConsumer {
+	if errors.Is(err, errSlowConsumer) {
 		c.closeFor(SlowConsumer, wire.TryAgainLater, "send queue is full")
 		err = ErrClosing
 	}

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -260,12 +261,12 @@ func randomFrame(random *rand.Rand) []byte {
 		h.Fin = true
 	}
 	texts := []string{"", "a", "€", "\xe2\x82", "\xac", "𝄞", "\xf0\x9d", "\x84\x9e", "\x03\xe8", "\x03\xe8bye"}
-	var payload string
+	var payload strings.Builder
 	for range random.IntN(3) {
-		payload += texts[random.IntN(len(texts))]
+		payload.WriteString(texts[random.IntN(len(texts))])
 	}
 	if random.IntN(6) == 0 {
-		payload += string(make([]byte, random.IntN(300)))
+		payload.Write(make([]byte, random.IntN(300)))
 	}
-	return maskedFrame(h, payload)
+	return maskedFrame(h, payload.String())
 }

@@ -60,7 +60,8 @@ func (r *Reader) Next(chunk []byte) (ev Event, n int, fault *Fault) {
 	if r.fault != nil {
 		return Event{}, 0, r.fault
 	}
-	for taken := 0; n < len(chunk); {
+	var taken int
+	for n < len(chunk) {
 		if r.frame.phase == inHeader {
 			if taken, fault = r.readHeader(chunk[n:]); fault != nil {
 				return Event{}, 0, r.fail(fault)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -135,9 +136,7 @@ func defaultHeader(extra http.Header) http.Header {
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
 		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 	}
-	for k, v := range extra {
-		h[k] = v
-	}
+	maps.Copy(h, extra)
 	return h
 }
 
@@ -157,7 +156,7 @@ func (p *Peer) TrySend(frames ...Frame) error {
 	}
 	p.sendMu.Lock()
 	defer p.sendMu.Unlock()
-	_, err := p.Conn.Write(b)
+	_, err := p.Write(b)
 	return err
 }
 
@@ -166,7 +165,7 @@ func (p *Peer) Raw(b []byte) {
 	p.t.Helper()
 	p.sendMu.Lock()
 	defer p.sendMu.Unlock()
-	if _, err := p.Conn.Write(b); err != nil {
+	if _, err := p.Write(b); err != nil {
 		p.t.Error("send: ", err)
 	}
 }
@@ -250,7 +249,7 @@ func (p *Peer) Reset() {
 	if c, ok := p.Conn.(*net.TCPConn); ok {
 		_ = c.SetLinger(0)
 	}
-	_ = p.Conn.Close()
+	_ = p.Close()
 }
 
 func (f Frame) describe() string { return f.Opcode.String() + " " + clip(f.Payload) }

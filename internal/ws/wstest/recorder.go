@@ -2,6 +2,7 @@ package wstest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -108,12 +109,7 @@ func (r *Recorder) Wait(n int) []string {
 func (r *Recorder) WaitFor(event string) {
 	r.t.Helper()
 	r.await(event, func() bool {
-		for _, e := range r.events {
-			if e == event {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(r.events, event)
 	})
 }
 

@@ -25,8 +25,8 @@ func endless() []byte {
 	return b
 }
 
-// faults are the faults of DESIGN.md section 5 that a plain connection can meet, and bytes that show them.
-// INVALID_COMPRESSED_DATA needs a compressed one.
+// faults are those that a plain connection can meet, and bytes that show them. INVALID_COMPRESSED_DATA
+// needs a compressed one: see compression_test.go.
 var faults = []struct {
 	name string
 	code int

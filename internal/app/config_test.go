@@ -51,8 +51,8 @@ func TestDefaultIsValid(t *testing.T) {
 	}
 }
 
-// TestDesignShape reads the file of DESIGN.md section 2, without what this version does not have.
-func TestDesignShape(t *testing.T) {
+// TestWholeFile reads a file with every section.
+func TestWholeFile(t *testing.T) {
 	c, err := loadText(t, `
 listen: [":8080"]
 control: {listen: "127.0.0.1:7400"}

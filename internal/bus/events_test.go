@@ -36,7 +36,7 @@ func update(t *testing.T, c *hub.Conn, u hub.Update) {
 	}
 }
 
-// A life of a connection, as DESIGN section 3 writes it on the wire.
+// A life of a connection, as the contract writes it on the wire.
 func TestEventsAreTheNATSContract(t *testing.T) {
 	url := bustest.Server(t)
 	r := bustest.Record(t, url, "holdfast.>")

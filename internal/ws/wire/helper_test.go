@@ -184,7 +184,7 @@ func isLine(s string) bool {
 	return true
 }
 
-// documentedFaults are the names of DESIGN.md section 5, and UNEXPECTED_MASK, which only clients meet.
+// documentedFaults are the names that the public schema has, and UNEXPECTED_MASK, which only clients meet.
 var documentedFaults = map[wire.FaultName]uint16{
 	"EXPECTED_FIN":                    1002,
 	"EXPECTED_MASK":                   1002,

@@ -82,8 +82,8 @@ func (p *Pool) Open(params wire.DeflateParams, level int) (*Session, bool) {
 	return s, true
 }
 
-// leastClientBits: zlib cannot compress with a window of 8 bits, and its users (browsers among them) silently take 9.
-// Whoever agreed on 8 with them must look further back than that.
+// leastClientBits: zlib cannot compress with a window of 8 bits, and takes 9 in silence where it is told to. Whoever
+// agreed on 8 with its users must look further back than that.
 const leastClientBits = 9
 
 // reserveLocked accounts for memory that is going to be held; false if it would exceed the ceiling, even when

@@ -18,6 +18,11 @@ const (
 	MaxWindowBits = 15
 )
 
+// leastClientWindowBits is what a client is asked for at least. zlib cannot compress with 8 bits: clients that use it
+// end the connection when they are asked to (Python's websockets), or take 9 in silence (browsers). One that offers 8
+// gets it.
+const leastClientWindowBits = 9
+
 // DeflateParams are the parameters of permessage-deflate (RFC 7692 7.1): what a server prefers, or what both agreed on.
 type DeflateParams struct {
 	// ServerNoContextTakeover: the server compresses each message by itself, so the client keeps nothing of the last.
@@ -26,7 +31,8 @@ type DeflateParams struct {
 	ClientNoContextTakeover bool
 	// ServerMaxWindowBits bounds how far back the server's data may refer: 1<<bits bytes.
 	ServerMaxWindowBits int
-	// ClientMaxWindowBits bounds the client's. A client that does not offer client_max_window_bits cannot be bounded.
+	// ClientMaxWindowBits bounds the client's. A client that does not offer client_max_window_bits cannot be bounded, and
+	// one that does not offer 8 bits is asked for 9 at least.
 	ClientMaxWindowBits int
 }
 
@@ -107,7 +113,7 @@ func (o deflateOffer) agree(preferences DeflateParams) DeflateParams {
 		agreed.ServerMaxWindowBits = min(o.serverBits, preferences.ServerMaxWindowBits)
 	}
 	if o.clientBits != 0 {
-		agreed.ClientMaxWindowBits = min(o.clientBits, preferences.ClientMaxWindowBits)
+		agreed.ClientMaxWindowBits = min(o.clientBits, max(preferences.ClientMaxWindowBits, leastClientWindowBits))
 	}
 	return agreed
 }

@@ -92,6 +92,7 @@ func TestExtensionGrammar(t *testing.T) {
 var (
 	flat  = wire.DeflateParams{ServerNoContextTakeover: true, ClientNoContextTakeover: true, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
 	takes = wire.DeflateParams{ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
+	tiny  = wire.DeflateParams{ServerMaxWindowBits: 8, ClientMaxWindowBits: 8}
 	small = wire.DeflateParams{ServerMaxWindowBits: 10, ClientMaxWindowBits: 11}
 )
 
@@ -126,6 +127,9 @@ func TestDeflateOfferIsAnswered(t *testing.T) {
 		"greatest client window":      {pmd + "; client_max_window_bits=15", takes, pmd},
 		"client window, preferred":    {pmd + "; client_max_window_bits=15", small, pmd + "; client_max_window_bits=11"},
 		"client window, below":        {pmd + "; client_max_window_bits=9", small, pmd + "; client_max_window_bits=9"},
+		"8 bits, client without":      {pmd + "; client_max_window_bits", tiny, pmd + "; client_max_window_bits=9"},
+		"8 bits, client with more":    {pmd + "; client_max_window_bits=10", tiny, pmd + "; client_max_window_bits=9"},
+		"8 bits, client with 8":       {pmd + "; client_max_window_bits=8; server_max_window_bits=15", tiny, pmd + "; server_max_window_bits=8; client_max_window_bits=8"},
 		"both windows, both contexts": {pmd + "; client_max_window_bits; server_max_window_bits=9; client_no_context_takeover; server_no_context_takeover", small, noContext + "; server_max_window_bits=9; client_max_window_bits=11"},
 
 		"no such extension":        {"x-webkit-deflate-frame", flat, ""},

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/rpc"
 	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
 )
 
 // metric is one family: how it is described and where its samples come from. Everything is read when
@@ -31,6 +32,9 @@ type snapshot struct {
 
 	overRate   uint64
 	tlsReloads map[string]uint64 // by result
+
+	compression  int64 // bytes
+	uncompressed deflate.Refused
 }
 
 type collector struct {
@@ -50,7 +54,8 @@ func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engin
 	return snapshot{
 		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
 		enough: e.enough.all(), overRate: engine.OverRate(),
-		panics: s.Panics() + engine.Panics(),
+		panics:      s.Panics() + engine.Panics(),
+		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
 }
 
@@ -115,6 +120,13 @@ var metrics = []metric{
 		one(func(s *snapshot) uint64 { return s.overRate })),
 	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",
 		each(func(s *snapshot) map[string]uint64 { return s.tlsReloads }, plain), "result"),
+	gauge("compression_memory_bytes", "Memory that compression takes now.",
+		func(s *snapshot, emit func(float64, ...string)) { emit(float64(s.compression)) }),
+	counter("uncompressed_total", "Connections and messages that went uncompressed because the memory for compression was used up.",
+		func(s *snapshot, emit func(float64, ...string)) {
+			emit(float64(s.uncompressed.Connections), "connection")
+			emit(float64(s.uncompressed.Messages), "message")
+		}, "what"),
 	counter("messages_received_total", "Messages of clients that were published.",
 		one(func(s *snapshot) uint64 { return s.hub.Traffic.MessagesIn })),
 	counter("received_bytes_total", "Their payload.",

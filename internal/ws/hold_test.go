@@ -1,8 +1,8 @@
 package ws_test
 
 import (
-	"errors"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"

@@ -126,6 +126,7 @@ func TestAcknowledgementsAreDroppedCountedAndLoggedOnce(t *testing.T) {
 	})
 	peer.Send(wstest.Ping("p"))
 	peer.Expect(wire.Pong, "p")
+	eventually(t, "the stream is logged", func() bool { return strings.Contains(b.Stderr(), "CARELESS") })
 	if n := strings.Count(b.Stderr(), "CARELESS"); n != 1 {
 		t.Errorf("the stream is logged %d times:\n%s", n, b.Stderr())
 	}

@@ -117,9 +117,7 @@ func TestTheLimitOfAnOrdinaryNATSServer(t *testing.T) {
 	}
 	server := bustest.StartProcess(t)
 	b := brokertest.Start(t, "--nats-url="+server.URL)
-	if !strings.Contains(b.Stderr(), "limit_bytes="+strconv.Itoa(limit)) {
-		t.Errorf("no warning:\n%s", b.Stderr())
-	}
+	eventually(t, "a warning", func() bool { return strings.Contains(b.Stderr(), "limit_bytes="+strconv.Itoa(limit)) })
 	events := bustest.Record(t, server.URL, "holdfast.default.message.*")
 	peer := wstest.Dial(t, b.URL("/"), nil)
 	peer.Send(wstest.Binary(make([]byte, limit)))

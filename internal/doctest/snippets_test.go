@@ -147,17 +147,14 @@ func browserConsole(t *testing.T, s snippet) {
 	p.await("hello from a test")
 }
 
-// examplesConsole types the lines one after the other, with an echo behind them.
+// examplesConsole types the line, with an echo behind it.
 func examplesConsole(t *testing.T, s snippet) {
 	b := brokertest.Start(t)
 	echo := bash(t, "", here(b, "go run ./examples/go/echo --control=127.0.0.1:7400 --nats=nats://127.0.0.1:4222"))
 	echo.await("echoing")
 	p := console(t)
-	connect, send, _ := strings.Cut(here(b, s.text), "\n")
-	p.typed(connect)
-	onlyConnection(t, b)
 	said := len(p.said())
-	p.typed(strings.ReplaceAll(send, "hello", "hel"+`"+"`+"lo")) // what is typed may be repeated by the console
+	p.typed(strings.ReplaceAll(here(b, s.text), "hello", "hel"+`"+"`+"lo")) // what is typed may be repeated by the console
 	for begin := time.Now(); !strings.Contains(p.said()[said:], "hello"); time.Sleep(10 * time.Millisecond) {
 		if time.Since(begin) > brokertest.Patience {
 			t.Fatalf("no echo:\n%s", p.said())

@@ -1,0 +1,130 @@
+package doctest_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// metric is a family as /metrics serves it.
+type metric struct{ Kind, Labels string }
+
+func scrape(t *testing.T, b *brokertest.Broker) string {
+	t.Helper()
+	_, body := get(t, b.Ops+"/metrics")
+	return body
+}
+
+var (
+	family = regexp.MustCompile(`(?m)^# TYPE (holdfast_\w+) (\w+)$`)
+	label  = regexp.MustCompile(`(\w+)="`)
+)
+
+func ownMetrics(t *testing.T, b *brokertest.Broker) map[string]metric {
+	t.Helper()
+	text, all := scrape(t, b), make(map[string]metric)
+	for _, m := range family.FindAllStringSubmatch(text, -1) {
+		line := regexp.MustCompile(`(?m)^` + m[1] + `(\{.*\})? `).FindString(text)
+		var labels []string
+		for _, l := range label.FindAllStringSubmatch(line, -1) {
+			labels = append(labels, l[1])
+		}
+		slices.Sort(labels)
+		all[m[1]] = metric{m[2], strings.Join(labels, " ")}
+	}
+	return all
+}
+
+// sample is the value of a metric without labels.
+func sample(t *testing.T, b *brokertest.Broker, name string) float64 {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindStringSubmatch(scrape(t, b))
+	if m == nil {
+		t.Fatalf("no metric %s", name)
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// crowded has an endpoint that is soon full.
+const crowded = `
+endpoints:
+  - path: /
+  - path: /full
+    limits: {connections: 1}
+  - path: /one-each
+    limits: {connections_per_ip: 1}
+  - path: /spoken
+    subprotocols: [ours]
+    subprotocol_required: true
+`
+
+// stimulated is a broker that serves a sample of every metric, also of those whose labels appear only when
+// something has happened.
+func stimulated(t *testing.T) *brokertest.Broker {
+	t.Helper()
+	files := withCertificate(t)
+	b := brokertest.Start(t, brokertest.Config(t, crowded),
+		"--listen=127.0.0.1:0?cert="+filepath.Join(files, "tls.crt")+"&key="+filepath.Join(files, "tls.key"))
+	write(t, files, "tls.crt", "no certificate")
+	eventually(t, "changed files are looked at", func() bool {
+		_ = wstest.Dial(t, b.Listen[1]+"/", nil).Close()
+		return strings.Contains(scrape(t, b), "holdfast_tls_reloads_total{")
+	})
+	wstest.Dial(t, b.URL("/full"), nil)
+	refused(t, b.URL("/full"))
+	peer := wstest.Dial(t, b.URL("/"), nil)
+	if _, err := control(b).Count(t.Context(), &holdfastv1.CountRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, b.URL("/nothing"))
+	peer.Send(wstest.Frame{Opcode: 3})
+	peer.ExpectClose(wire.ProtocolError)
+	_ = peer.Close()
+	nc := bustest.Dial(t, b.NATS)
+	verdict(t, nc, &nats.Msg{Subject: "holdfast-in.default.reply." + b.Node + ".nobody.t"})
+	eventually(t, "the fault is counted", func() bool { return strings.Contains(scrape(t, b), "holdfast_protocol_faults_total{") })
+	return b
+}
+
+// refused is a handshake that is not accepted.
+func refused(t *testing.T, url string) {
+	t.Helper()
+	_, answer := wstest.TryDial(t, url, nil)
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		t.Errorf("%s is accepted", url)
+	}
+}
+
+func TestMetricsAreThoseOfTheTable(t *testing.T) {
+	b := stimulated(t)
+	documented := make(map[string]metric)
+	for _, r := range read(t, operating).table(t, "Metrics") {
+		labels := words(r["labels"])
+		slices.Sort(labels)
+		documented[bare(r["metric"])] = metric{r["type"], strings.Join(labels, " ")}
+		if r["how to read it"] == "" {
+			t.Errorf("%s: how is it read?", r["metric"])
+		}
+	}
+	if diff := gocmp.Diff(ownMetrics(t, b), documented); diff != "" {
+		t.Errorf("metrics (-served +documented):\n%s", diff)
+	}
+}

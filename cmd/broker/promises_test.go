@@ -116,7 +116,10 @@ type scene struct {
 }
 
 func newScene(t *testing.T) *scene {
-	s := &scene{t: t, server: bustest.StartProcess(t)}
+	// A server that is stopped for 10 s finds, when it wakes, that a write to its subscriber took longer than
+	// the 10 s it allows, and cuts the subscriber off: that is NATS's promise, not the one tested here.
+	patient := natsConfig(t, `write_deadline: "60s"`)
+	s := &scene{t: t, server: bustest.StartProcess(t, "--config="+patient)}
 	s.proxy = bustest.NewProxy(t, s.server.URL)
 	s.broker = brokertest.Start(t, "--nats-url="+s.proxy.URL, "--nats-outbox=1MiB", brokertest.Config(t, impatient))
 	s.ledger = newLedger(t, s.server.URL)

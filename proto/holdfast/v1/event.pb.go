@@ -97,9 +97,9 @@ const (
 	Closed_MESSAGE_ABANDONED Closed_Cause = 7
 	// No sign of life within the heartbeat's timeout after a ping.
 	Closed_PING_TIMEOUT Closed_Cause = 8
-	// Nothing was received for the endpoint's idle limit.
+	// No message went either way for the endpoint's `idle_timeout`. Sent code 1001.
 	Closed_IDLE_TIMEOUT Closed_Cause = 9
-	// `expire_time` was reached. Sent code 4401.
+	// `expire_time`, or the endpoint's `max_lifetime`, was reached. Sent code 4401.
 	Closed_EXPIRED Closed_Cause = 10
 	// The client sent more than the endpoint allows. Sent code 1008.
 	Closed_RATE_LIMITED Closed_Cause = 11

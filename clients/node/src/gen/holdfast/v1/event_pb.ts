@@ -246,14 +246,14 @@ export enum Closed_Cause {
   PING_TIMEOUT = 8,
 
   /**
-   * Nothing was received for the endpoint's idle limit.
+   * No message went either way for the endpoint's `idle_timeout`. Sent code 1001.
    *
    * @generated from enum value: IDLE_TIMEOUT = 9;
    */
   IDLE_TIMEOUT = 9,
 
   /**
-   * `expire_time` was reached. Sent code 4401.
+   * `expire_time`, or the endpoint's `max_lifetime`, was reached. Sent code 4401.
    *
    * @generated from enum value: EXPIRED = 10;
    */

@@ -80,9 +80,9 @@ class Closed(_message.Message):
         PING_TIMEOUT: Closed._Cause.ValueType  # 8
         """No sign of life within the heartbeat's timeout after a ping."""
         IDLE_TIMEOUT: Closed._Cause.ValueType  # 9
-        """Nothing was received for the endpoint's idle limit."""
+        """No message went either way for the endpoint's `idle_timeout`. Sent code 1001."""
         EXPIRED: Closed._Cause.ValueType  # 10
-        """`expire_time` was reached. Sent code 4401."""
+        """`expire_time`, or the endpoint's `max_lifetime`, was reached. Sent code 4401."""
         RATE_LIMITED: Closed._Cause.ValueType  # 11
         """The client sent more than the endpoint allows. Sent code 1008."""
         NODE_DRAIN: Closed._Cause.ValueType  # 12
@@ -116,9 +116,9 @@ class Closed(_message.Message):
     PING_TIMEOUT: Closed.Cause.ValueType  # 8
     """No sign of life within the heartbeat's timeout after a ping."""
     IDLE_TIMEOUT: Closed.Cause.ValueType  # 9
-    """Nothing was received for the endpoint's idle limit."""
+    """No message went either way for the endpoint's `idle_timeout`. Sent code 1001."""
     EXPIRED: Closed.Cause.ValueType  # 10
-    """`expire_time` was reached. Sent code 4401."""
+    """`expire_time`, or the endpoint's `max_lifetime`, was reached. Sent code 4401."""
     RATE_LIMITED: Closed.Cause.ValueType  # 11
     """The client sent more than the endpoint allows. Sent code 1008."""
     NODE_DRAIN: Closed.Cause.ValueType  # 12

@@ -44,6 +44,10 @@ const (
 	NotConfirmed
 	NodeStopping
 	InternalError
+	InvalidTarget
+	InvalidNodeID
+	NodeNotFound
+	TooManyGroups
 	reasonEnd
 )
 
@@ -80,6 +84,10 @@ var reasonNames = [reasonEnd]string{
 	NotConfirmed:          "NOT_CONFIRMED",
 	NodeStopping:          "NODE_STOPPING",
 	InternalError:         "INTERNAL_ERROR",
+	InvalidTarget:         "INVALID_TARGET",
+	InvalidNodeID:         "INVALID_NODE_ID",
+	NodeNotFound:          "NODE_NOT_FOUND",
+	TooManyGroups:         "TOO_MANY_GROUPS",
 }
 
 // String is the name of the reason in the public schema.
@@ -118,18 +126,20 @@ func (e *Error) Is(target error) bool {
 
 // The refusals that need no detail. They are shared values, so a refusal allocates nothing.
 var (
-	ErrNotFound     = &Error{Reason: ConnectionNotFound, Text: "connection not found: it has ended or never existed"}
-	ErrGone         = &Error{Reason: ConnectionGone, Text: "connection gone: its node is not part of this broker"}
-	ErrClosing      = &Error{Reason: ConnectionClosing, Text: "connection is closing"}
-	ErrPaused       = &Error{Reason: ConnectionPaused, Text: "connection is not read at present, so nothing can be confirmed as received"}
-	ErrExpired      = &Error{Reason: MessageExpired, Text: "message expired in the send queue"}
-	ErrQueueFull    = &Error{Reason: SendQueueFull, Text: "send queue is full"}
-	ErrRateLimited  = &Error{Reason: RateLimited, Text: "too many unanswered pings or receipts on this connection"}
-	ErrWatchLagged  = &Error{Reason: WatchLagged, Text: "watch did not read fast enough: its buffer of 8 MiB is full"}
-	ErrSkipped      = &Error{Reason: SkippedAfterFailure, Text: "skipped: an earlier send of this batch to this connection failed"}
-	ErrNotConfirmed = &Error{Reason: NotConfirmed, Text: "not confirmed: whether it arrived is unknown"}
-	ErrStopping     = &Error{Reason: NodeStopping, Text: "broker is stopping"}
-	ErrBusAway      = &Error{Reason: BusUnavailable, Text: "bus is unavailable"}
+	ErrNotFound      = &Error{Reason: ConnectionNotFound, Text: "connection not found: it has ended or never existed"}
+	ErrGone          = &Error{Reason: ConnectionGone, Text: "connection gone: its node is not part of this broker"}
+	ErrClosing       = &Error{Reason: ConnectionClosing, Text: "connection is closing"}
+	ErrPaused        = &Error{Reason: ConnectionPaused, Text: "connection is not read at present, so nothing can be confirmed as received"}
+	ErrExpired       = &Error{Reason: MessageExpired, Text: "message expired in the send queue"}
+	ErrQueueFull     = &Error{Reason: SendQueueFull, Text: "send queue is full"}
+	ErrRateLimited   = &Error{Reason: RateLimited, Text: "too many unanswered pings or receipts on this connection"}
+	ErrWatchLagged   = &Error{Reason: WatchLagged, Text: "watch did not read fast enough: its buffer of 8 MiB is full"}
+	ErrSkipped       = &Error{Reason: SkippedAfterFailure, Text: "skipped: an earlier send of this batch to this connection failed"}
+	ErrNotConfirmed  = &Error{Reason: NotConfirmed, Text: "not confirmed: whether it arrived is unknown"}
+	ErrStopping      = &Error{Reason: NodeStopping, Text: "broker is stopping"}
+	ErrTooManyGroups = &Error{Reason: TooManyGroups, Text: "connection would be in too many groups"}
+	ErrUnreachable   = &Error{Reason: NodeUnreachable, Text: "the node that holds the connection does not answer: the outcome is unknown"}
+	ErrBusAway       = &Error{Reason: BusUnavailable, Text: "bus is unavailable"}
 )
 
 // maxShown bounds the part of a refused value that is repeated in an error.

@@ -63,6 +63,10 @@ var classes = map[hub.Reason]class{
 	hub.NotConfirmed:          {codes.DeadlineExceeded, holdfastv1.ErrorReason_NOT_CONFIRMED},
 	hub.NodeStopping:          {codes.Unavailable, holdfastv1.ErrorReason_NODE_STOPPING},
 	hub.InternalError:         {codes.Internal, holdfastv1.ErrorReason_INTERNAL_ERROR},
+	hub.InvalidTarget:         {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_TARGET},
+	hub.InvalidNodeID:         {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_NODE_ID},
+	hub.NodeNotFound:          {codes.NotFound, holdfastv1.ErrorReason_NODE_NOT_FOUND},
+	hub.TooManyGroups:         {codes.ResourceExhausted, holdfastv1.ErrorReason_TOO_MANY_GROUPS},
 }
 
 var (

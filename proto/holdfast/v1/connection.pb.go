@@ -113,7 +113,7 @@ type Connection struct {
 	User string `protobuf:"bytes,13,opt,name=user,proto3" json:"user,omitempty"`
 	// attributes: what backends attached by Update; at most 8 KiB of names and values together.
 	Attributes map[string]string `protobuf:"bytes,14,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// groups: the groups it is a member of, sorted. There is no call to join one yet, so it is empty.
+	// groups: the groups of its namespace that it is a member of, sorted; see GroupService.
 	Groups []string `protobuf:"bytes,15,rep,name=groups,proto3" json:"groups,omitempty"`
 	// tls: facts of the TLS session; absent on a plain connection.
 	Tls *Tls `protobuf:"bytes,16,opt,name=tls,proto3" json:"tls,omitempty"`

@@ -106,7 +106,8 @@ const (
 	ErrorReason_INVALID_FILTER ErrorReason = 24
 	// INVALID_ARGUMENT: an expiry that lies in the past, or one that is both set and cleared.
 	ErrorReason_INVALID_EXPIRE_TIME ErrorReason = 25
-	// INVALID_ARGUMENT: SendMany without connection IDs, or with more than 10,000.
+	// INVALID_ARGUMENT: a list in the request that is empty, or has more elements than its field allows: the
+	// 10,000 connection IDs of a SendMany, the 100 groups of an AddMembers.
 	ErrorReason_INVALID_BATCH ErrorReason = 26
 	// ABORTED: an earlier send of the same batch to the same connection failed, so this one was not
 	// tried: a retry of both keeps their order.
@@ -123,6 +124,16 @@ const (
 	ErrorReason_NODE_STOPPING ErrorReason = 31
 	// INTERNAL: a defect of the broker; its log has the details. The outcome is unknown.
 	ErrorReason_INTERNAL_ERROR ErrorReason = 32
+	// INVALID_ARGUMENT: a target that names neither a group, nor a user, nor everyone.
+	ErrorReason_INVALID_TARGET ErrorReason = 33
+	// INVALID_ARGUMENT: a node ID that is not 10 characters of lower-case base32.
+	ErrorReason_INVALID_NODE_ID ErrorReason = 34
+	// NOT_FOUND: no node of that ID is part of the broker: it has stopped, or never existed. Final.
+	//
+	//	metadata: {"node": "k5w2j4qzta"}
+	ErrorReason_NODE_NOT_FOUND ErrorReason = 35
+	// RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call.
+	ErrorReason_TOO_MANY_GROUPS ErrorReason = 36
 )
 
 // Enum value maps for ErrorReason.
@@ -161,6 +172,10 @@ var (
 		30: "NOT_CONFIRMED",
 		31: "NODE_STOPPING",
 		32: "INTERNAL_ERROR",
+		33: "INVALID_TARGET",
+		34: "INVALID_NODE_ID",
+		35: "NODE_NOT_FOUND",
+		36: "TOO_MANY_GROUPS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -196,6 +211,10 @@ var (
 		"NOT_CONFIRMED":            30,
 		"NODE_STOPPING":            31,
 		"INTERNAL_ERROR":           32,
+		"INVALID_TARGET":           33,
+		"INVALID_NODE_ID":          34,
+		"NODE_NOT_FOUND":           35,
+		"TOO_MANY_GROUPS":          36,
 	}
 )
 
@@ -230,7 +249,7 @@ var File_holdfast_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xf3\x05\n" +
+	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xc5\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONNECTION_NOT_FOUND\x10\x01\x12\x13\n" +
@@ -265,7 +284,11 @@ const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\x0fBUS_UNAVAILABLE\x10\x1d\x12\x11\n" +
 	"\rNOT_CONFIRMED\x10\x1e\x12\x11\n" +
 	"\rNODE_STOPPING\x10\x1f\x12\x12\n" +
-	"\x0eINTERNAL_ERROR\x10 BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x0eINTERNAL_ERROR\x10 \x12\x12\n" +
+	"\x0eINVALID_TARGET\x10!\x12\x13\n" +
+	"\x0fINVALID_NODE_ID\x10\"\x12\x12\n" +
+	"\x0eNODE_NOT_FOUND\x10#\x12\x13\n" +
+	"\x0fTOO_MANY_GROUPS\x10$BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_error_reason_proto_rawDescOnce sync.Once

@@ -125,7 +125,7 @@ export type Connection = Message<"holdfast.v1.Connection"> & {
   attributes: { [key: string]: string };
 
   /**
-   * groups: the groups it is a member of, sorted. There is no call to join one yet, so it is empty.
+   * groups: the groups of its namespace that it is a member of, sorted; see GroupService.
    *
    * @generated from field: repeated string groups = 15;
    */

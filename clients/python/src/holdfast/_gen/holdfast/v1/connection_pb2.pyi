@@ -171,7 +171,7 @@ class Connection(_message.Message):
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """groups: the groups it is a member of, sorted. There is no call to join one yet, so it is empty."""
+        """groups: the groups of its namespace that it is a member of, sorted; see GroupService."""
 
     @_builtins.property
     def tls(self) -> Global___Tls:

@@ -102,7 +102,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     INVALID_EXPIRE_TIME: _ErrorReason.ValueType  # 25
     """INVALID_ARGUMENT: an expiry that lies in the past, or one that is both set and cleared."""
     INVALID_BATCH: _ErrorReason.ValueType  # 26
-    """INVALID_ARGUMENT: SendMany without connection IDs, or with more than 10,000."""
+    """INVALID_ARGUMENT: a list in the request that is empty, or has more elements than its field allows: the
+    10,000 connection IDs of a SendMany, the 100 groups of an AddMembers.
+    """
     SKIPPED_AFTER_FAILURE: _ErrorReason.ValueType  # 27
     """ABORTED: an earlier send of the same batch to the same connection failed, so this one was not
     tried: a retry of both keeps their order.
@@ -121,6 +123,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the broker is stopping. Nothing was done. Retry elsewhere."""
     INTERNAL_ERROR: _ErrorReason.ValueType  # 32
     """INTERNAL: a defect of the broker; its log has the details. The outcome is unknown."""
+    INVALID_TARGET: _ErrorReason.ValueType  # 33
+    """INVALID_ARGUMENT: a target that names neither a group, nor a user, nor everyone."""
+    INVALID_NODE_ID: _ErrorReason.ValueType  # 34
+    """INVALID_ARGUMENT: a node ID that is not 10 characters of lower-case base32."""
+    NODE_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """NOT_FOUND: no node of that ID is part of the broker: it has stopped, or never existed. Final.
+      metadata: {"node": "k5w2j4qzta"}
+    """
+    TOO_MANY_GROUPS: _ErrorReason.ValueType  # 36
+    """RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call was refused, beside the gRPC status code that says what class of
@@ -216,7 +228,9 @@ does not know.
 INVALID_EXPIRE_TIME: ErrorReason.ValueType  # 25
 """INVALID_ARGUMENT: an expiry that lies in the past, or one that is both set and cleared."""
 INVALID_BATCH: ErrorReason.ValueType  # 26
-"""INVALID_ARGUMENT: SendMany without connection IDs, or with more than 10,000."""
+"""INVALID_ARGUMENT: a list in the request that is empty, or has more elements than its field allows: the
+10,000 connection IDs of a SendMany, the 100 groups of an AddMembers.
+"""
 SKIPPED_AFTER_FAILURE: ErrorReason.ValueType  # 27
 """ABORTED: an earlier send of the same batch to the same connection failed, so this one was not
 tried: a retry of both keeps their order.
@@ -235,4 +249,14 @@ NODE_STOPPING: ErrorReason.ValueType  # 31
 """UNAVAILABLE: the broker is stopping. Nothing was done. Retry elsewhere."""
 INTERNAL_ERROR: ErrorReason.ValueType  # 32
 """INTERNAL: a defect of the broker; its log has the details. The outcome is unknown."""
+INVALID_TARGET: ErrorReason.ValueType  # 33
+"""INVALID_ARGUMENT: a target that names neither a group, nor a user, nor everyone."""
+INVALID_NODE_ID: ErrorReason.ValueType  # 34
+"""INVALID_ARGUMENT: a node ID that is not 10 characters of lower-case base32."""
+NODE_NOT_FOUND: ErrorReason.ValueType  # 35
+"""NOT_FOUND: no node of that ID is part of the broker: it has stopped, or never existed. Final.
+  metadata: {"node": "k5w2j4qzta"}
+"""
+TOO_MANY_GROUPS: ErrorReason.ValueType  # 36
+"""RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

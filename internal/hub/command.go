@@ -162,7 +162,7 @@ func (c *Conn) Update(u Update) (Info, error) {
 	c.attributes = attributes
 	c.carried = pick(attributes, c.endpoint.EventAttributes)
 	if u.User != nil {
-		c.user = strings.Clone(*u.User)
+		c.setUserLocked(*u.User)
 	}
 	return c.infoLocked(), nil
 }

@@ -28,6 +28,7 @@ type Conn struct {
 	expireTime time.Time
 	closers    []func(*Closed) // waiting for the end
 	requests   *requests       // nil until a request_id is used
+	sets       *memberships    // nil until it is in a group or has a user
 
 	// pauseMu makes a change of the timer and of the socket one step. The reading side, which a Pause
 	// waits for, never takes it.
@@ -128,6 +129,7 @@ func (c *Conn) Closed(end End) {
 	c.closers = nil
 	// Forgotten first: who has seen the close event does not find the connection any more, and who
 	// still finds it, after beginning to watch, will see the event.
+	c.leaveAllLocked()
 	c.hub.forget(c, closed)
 	c.publishLocked(Event{Kind: KindClose, Seq: c.seq, Closed: closed})
 	c.mu.Unlock()
@@ -144,6 +146,14 @@ func (c *Conn) trafficLocked(s SocketState) Traffic {
 	return t
 }
 
+// stats are what Hub.Stats adds up.
+func (c *Conn) stats() (SocketState, Traffic) {
+	s := c.socket.State()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s, c.trafficLocked(s)
+}
+
 // Info is the connection as it is now.
 func (c *Conn) Info() Info {
 	c.mu.Lock()
@@ -156,7 +166,8 @@ func (c *Conn) infoLocked() Info {
 	return Info{
 		ID: c.ID(), Namespace: c.endpoint.Namespace, Endpoint: c.endpoint.Path,
 		Closing: s.Closing, Paused: s.Paused, Facts: c.facts,
-		User: c.user, Attributes: c.attributes, OpenTime: c.openTime, ExpireTime: c.expireTime,
+		User: c.user, Attributes: c.attributes, Groups: c.groupNamesLocked(),
+		OpenTime: c.openTime, ExpireTime: c.expireTime,
 		RTT: s.RTT, Buffered: s.Buffered, Traffic: c.trafficLocked(s), Seq: c.seq,
 	}
 }

@@ -1,6 +1,6 @@
-// Package hub is the core of the broker: connection IDs, the registry, the life of a connection, its
-// events and the commands on it. It knows neither sockets nor NATS nor gRPC: it asks a Socket to act
-// and a Publisher to tell.
+// Package hub is the core of the broker: connection IDs, the registry, groups, the life of a connection,
+// its events and the commands on it. It knows neither sockets nor NATS nor gRPC: it asks a Socket to
+// act and a Publisher to tell.
 //
 // A connection's life: Hub.Open gives it an ID, registers it and publishes its open event; its socket
 // then calls Message, Ping, Pong and Writable as they happen and Closed once, last. Every event of a
@@ -9,6 +9,7 @@
 package hub
 
 import (
+	"hash/maphash"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,9 @@ type Hub struct {
 	publisher Publisher
 	watches   watches
 	registry  registry
+	groups    index
+	users     index
+	interest  Interest // nil: nobody is told; static before the first connection
 
 	// openMu is held shared while a connection is registered, so that Shutdown misses none.
 	openMu   sync.RWMutex
@@ -39,7 +43,10 @@ type Hub struct {
 
 // New makes the hub of one node. The publisher must be ready to take events.
 func New(node NodeID, p Publisher) *Hub {
-	return &Hub{node: node, publisher: p, faults: make(map[string]uint64)}
+	return &Hub{
+		node: node, publisher: p, faults: make(map[string]uint64),
+		groups: index{seed: maphash.MakeSeed()}, users: index{seed: maphash.MakeSeed()},
+	}
 }
 
 // Node is the ID that all connection IDs of this hub begin with.
@@ -105,6 +112,8 @@ type Stats struct {
 	Traffic     Traffic
 	Watches     uint64
 	Lagged      uint64 // watches ended because they did not read
+	Groups      uint64 // that have members
+	Memberships uint64 // of connections in groups
 }
 
 // Stats visits every connection: meant for a scrape, not for a hot path. Nothing on a message's way
@@ -120,16 +129,16 @@ func (h *Hub) Stats() Stats {
 	}
 	maps.Copy(st.Faults, h.faults)
 	h.endedMu.Unlock()
-	h.registry.all(func(c *Conn) bool {
-		info := c.Info()
+	h.registry.each(func(c *Conn) {
+		state, traffic := c.stats()
 		st.Connections++
-		st.Buffered += info.Buffered
-		if info.Paused {
+		st.Buffered += state.Buffered
+		if state.Paused {
 			st.Paused++
 		}
-		st.Traffic.add(info.Traffic)
-		return true
+		st.Traffic.add(traffic)
 	})
+	st.Groups, st.Memberships = h.groups.stats()
 	st.Watches, st.Lagged = h.watches.stats()
 	st.Traffic = h.report(st.Traffic)
 	return st

@@ -56,6 +56,7 @@ type Info struct {
 	User      string
 	// Attributes are sorted by name. Not to be modified.
 	Attributes []Attribute
+	Groups     []string // sorted
 	OpenTime   time.Time
 	ExpireTime time.Time     // zero: never
 	RTT        time.Duration // zero: not measured yet

@@ -2,32 +2,16 @@ package hub
 
 import (
 	"bytes"
-	"container/heap"
 	"slices"
 )
 
 // List answers up to limit connections that match, in a stable order of their IDs, beginning behind
 // the given one (nil: from the first), and whether there are more.
 func (h *Hub) List(f Filter, after *ID, limit int) (page []Info, more bool) {
-	if f.Node != "" && f.Node != h.node {
-		return nil, false
-	}
-	first := make(highest, 0, limit+1) // the limit+1 lowest IDs found so far
-	h.registry.all(func(c *Conn) bool {
-		if after != nil && bytes.Compare(c.key[:], after.key[:]) <= 0 || !c.matches(&f) {
-			return true
-		}
-		heap.Push(&first, c)
-		if len(first) > limit+1 {
-			heap.Pop(&first)
-		}
-		return true
-	})
-	slices.SortFunc(first, func(a, b *Conn) int { return bytes.Compare(a.key[:], b.key[:]) })
-	if len(first) > limit {
-		first, more = first[:limit], true
-	}
-	for _, c := range first {
+	first := lowest[*Conn]{n: limit + 1, compare: byKey}
+	h.match(&f, after, first.add)
+	conns, more := first.page()
+	for _, c := range conns {
 		page = append(page, c.Info())
 	}
 	return page, more
@@ -35,28 +19,41 @@ func (h *Hub) List(f Filter, after *ID, limit int) (page []Info, more bool) {
 
 // Count answers how many connections match.
 func (h *Hub) Count(f Filter) (n uint64) {
-	if f.Node != "" && f.Node != h.node {
-		return 0
-	}
-	h.registry.all(func(c *Conn) bool {
-		if c.matches(&f) {
-			n++
-		}
-		return true
-	})
+	h.match(&f, nil, func(*Conn) { n++ })
 	return n
 }
 
-func (c *Conn) matches(f *Filter) bool {
-	if f.Group != "" || f.Namespace != "" && f.Namespace != c.endpoint.Namespace {
-		return false // no call makes a connection a member of a group yet
+// match visits the connections that match and are behind the given one, without a lock.
+func (h *Hub) match(f *Filter, after *ID, visit func(*Conn)) {
+	if f.Node != "" && f.Node != h.node {
+		return
 	}
-	if f.User == "" && len(f.Attributes) == 0 {
+	matching := func(c *Conn) {
+		if c.behind(after) && c.matches(f) {
+			visit(c)
+		}
+	}
+	// An index is of one namespace; without one, every connection has to be asked.
+	switch {
+	case f.Namespace != "" && f.User != "":
+		h.users.each(setName{f.Namespace, f.User}, matching)
+	case f.Namespace != "" && f.Group != "":
+		h.groups.each(setName{f.Namespace, f.Group}, matching)
+	default:
+		h.registry.each(matching)
+	}
+}
+
+func (c *Conn) matches(f *Filter) bool {
+	if f.Namespace != "" && f.Namespace != c.endpoint.Namespace {
+		return false
+	}
+	if f.User == "" && f.Group == "" && len(f.Attributes) == 0 {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.User != "" && f.User != c.user {
+	if f.User != "" && f.User != c.user || f.Group != "" && !c.inGroupLocked(f.Group) {
 		return false
 	}
 	for name, value := range f.Attributes {
@@ -67,16 +64,42 @@ func (c *Conn) matches(f *Filter) bool {
 	return true
 }
 
-// highest is a heap with the highest key on top.
-type highest []*Conn
+// behind reports whether the connection comes after that ID in a listing; nil is before all.
+func (c *Conn) behind(after *ID) bool {
+	return after == nil || bytes.Compare(c.key[:], after.key[:]) > 0
+}
 
-func (h highest) Len() int           { return len(h) }
-func (h highest) Less(i, j int) bool { return bytes.Compare(h[i].key[:], h[j].key[:]) > 0 }
-func (h highest) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *highest) Push(x any)        { *h = append(*h, x.(*Conn)) }
-func (h *highest) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
+func byKey(a, b *Conn) int { return bytes.Compare(a.key[:], b.key[:]) }
+
+// lowest keeps the n lowest of the values that it is given: a page, and one that tells of more.
+type lowest[T any] struct {
+	n       int
+	compare func(a, b T) int
+	kept    []T
+	cutOnce bool // the first n of kept are sorted, and the last of them bounds what can be among the lowest
+}
+
+func (l *lowest[T]) add(v T) {
+	if l.cutOnce && l.compare(v, l.kept[l.n-1]) >= 0 {
+		return
+	}
+	l.kept = append(l.kept, v)
+	if len(l.kept) == 2*l.n {
+		l.cut()
+		l.cutOnce = true
+	}
+}
+
+func (l *lowest[T]) cut() {
+	slices.SortFunc(l.kept, l.compare)
+	l.kept = l.kept[:min(l.n, len(l.kept))]
+}
+
+// page answers all of the lowest but the last, which only tells that there are more.
+func (l *lowest[T]) page() (page []T, more bool) {
+	l.cut()
+	if len(l.kept) < l.n {
+		return l.kept, false
+	}
+	return l.kept[:l.n-1], true
 }

@@ -51,22 +51,21 @@ func (r *registry) len() (n int) {
 	return n
 }
 
-// all copies the connections shard by shard, so that no lock is held while visit runs. Connections
-// that come or go meanwhile may be missed. It stops when visit answers false.
-func (r *registry) all(visit func(*Conn) bool) {
-	var batch []*Conn
+// each copies the connections shard by shard, so that no lock is held while visit runs. Connections
+// that come or go meanwhile may be missed.
+func (r *registry) each(visit func(*Conn)) {
+	batch := takeBatch()
+	defer batch.release()
 	for i := range r.shards {
 		s := &r.shards[i]
-		batch = batch[:0]
+		batch.reset()
 		s.mu.RLock()
 		for _, c := range s.conns {
-			batch = append(batch, c)
+			batch.conns = append(batch.conns, c)
 		}
 		s.mu.RUnlock()
-		for _, c := range batch {
-			if !visit(c) {
-				return
-			}
+		for _, c := range batch.conns {
+			visit(c)
 		}
 	}
 }

@@ -23,10 +23,7 @@ func (h *Hub) Shutdown(ctx context.Context, spread time.Duration) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		h.registry.all(func(c *Conn) bool {
-			c.socket.Terminate(CauseNodeDrain)
-			return true
-		})
+		h.registry.each(func(c *Conn) { c.socket.Terminate(CauseNodeDrain) })
 		<-done
 	}
 	h.watches.end()
@@ -39,7 +36,7 @@ func (h *Hub) closeAll(ctx context.Context, spread time.Duration) {
 		return
 	}
 	begin, closed := time.Now(), 0
-	h.registry.all(func(c *Conn) bool {
+	h.registry.each(func(c *Conn) {
 		c.socket.Close(CodeRestart, "service restart", CauseNodeDrain, nil)
 		closed++
 		due := begin.Add(spread * time.Duration(closed) / time.Duration(n))
@@ -49,6 +46,5 @@ func (h *Hub) closeAll(ctx context.Context, spread time.Duration) {
 			case <-ctx.Done():
 			}
 		}
-		return true
 	})
 }

@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Confirmation is what a sender wants to know.
 type Confirmation uint8
@@ -23,6 +26,20 @@ type Message struct {
 	Compress     *bool
 	Confirmation Confirmation
 	ExpireAfter  time.Duration // 0: never
+	// Prepared is there for a whole message that goes to many sockets; else nil.
+	Prepared *Prepared
+}
+
+// Prepared is shared by all sends of one message: sockets keep there what needs to be made only once.
+type Prepared struct {
+	once  sync.Once
+	value any
+}
+
+// Value answers what produce made; it is called once.
+func (p *Prepared) Value(produce func() any) any {
+	p.once.Do(func() { p.value = produce() })
+	return p.value
 }
 
 // Sent tells what became of a message that a socket has taken.

@@ -1,0 +1,353 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// maxMessage bounds the entries of one message: far below any server's max_payload, and large enough that
+// its overhead does not count.
+const maxMessage = 128 << 10
+
+// retryPause is the time between two attempts to append.
+const retryPause = 100 * time.Millisecond
+
+// errClaimed: others hold this node dead.
+var errClaimed = errors.New("this node is claimed")
+
+// Events tells a Record what became of the events that it released.
+type Events interface {
+	// Taken counts the events that were given to the bus.
+	Taken() uint64
+	// Confirmed is how many of them the bus has confirmed, in the order in which they were given.
+	Confirmed() uint64
+}
+
+// Record writes the record of this node: batches of what opens and ends, one write at a time, so that
+// what happens during a write goes into the next one together.
+type Record struct {
+	// static
+	log    Log
+	config Config
+	events Events
+	rewind func()
+	lease  lease
+	wake   chan struct{} // has an element when there may be something to write
+	done   chan struct{}
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	queue   []*message // to be written; what is on its way is not in it
+	spare   *message
+	waiting int // entries that are not acknowledged
+	stats   Stats
+
+	// owned by the writer
+	number    uint64 // of the last batch
+	last      uint64 // sequence of the last message
+	released  []released
+	published uint64 // closes in messages up to this sequence were published
+	marked    uint64 // what the last message says of that
+	compactor compactor
+	buf       []byte
+}
+
+// message is what one append carries.
+type message struct {
+	entries []byte
+	then    []func()
+}
+
+// released says how many of the bus's events were taken when those of the messages up to seq were.
+type released struct{ seq, taken uint64 }
+
+// Stats are totals since the start, and the present.
+type Stats struct {
+	Appends     uint64 // messages that the log took
+	Retries     uint64 // attempts whose outcome was not known
+	Waiting     int    // entries that are not acknowledged
+	Compactions uint64
+	Bytes       uint64 // in the record now, at most
+	Freezes     uint64
+	Frozen      bool
+	Claimed     bool
+	Left        time.Duration // of the lease; not above zero: it is over
+}
+
+// Start writes the first message, which makes the node known, and answers its Record. It tries until ctx
+// ends. rewind is called on the Record's goroutine when its subject has grown: it must call Opened for
+// every connection that was recorded and not given to Closed.
+func Start(ctx context.Context, log Log, c Config, events Events, rewind func()) (*Record, error) {
+	r := &Record{
+		log: log, config: c.withDefaults(), events: events, rewind: rewind,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	r.lease.begin(r.config)
+	if err := r.write(ctx, &message{}); err != nil {
+		r.lease.stop()
+		return nil, err
+	}
+	running, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go r.run(running)
+	return r, nil
+}
+
+// Opened records a connection. then, unless nil, is called on the Record's goroutine once that is
+// acknowledged: in the order of the calls, and never when the node is claimed before.
+func (r *Record) Opened(o *Open, then func()) {
+	r.mu.Lock()
+	m := r.roomLocked()
+	m.entries = appendOpen(m.entries, o)
+	r.addLocked(m, then)
+	r.mu.Unlock()
+	r.signal()
+}
+
+// Closed records the end of a connection. then as in Opened.
+func (r *Record) Closed(c *Close, then func()) {
+	r.mu.Lock()
+	m := r.roomLocked()
+	m.entries = appendClose(m.entries, c)
+	r.addLocked(m, then)
+	r.mu.Unlock()
+	r.signal()
+}
+
+func (r *Record) roomLocked() *message {
+	if n := len(r.queue); n > 0 && len(r.queue[n-1].entries) < maxMessage {
+		return r.queue[n-1]
+	}
+	m := r.spare
+	if r.spare = nil; m == nil {
+		m = new(message)
+	}
+	r.queue = append(r.queue, m)
+	return m
+}
+
+func (r *Record) addLocked(m *message, then func()) {
+	r.waiting++
+	m.then = append(m.then, then)
+}
+
+func (r *Record) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Valid reports whether nobody can hold this node dead yet. It asks the clock: also a process that was
+// stopped for a while must not act on what it knew before.
+func (r *Record) Valid() bool { return !r.lease.frozen.Load() && r.lease.left() > 0 }
+
+// Stats answers all counters.
+func (r *Record) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := r.stats
+	st.Waiting, st.Freezes, st.Frozen, st.Left = r.waiting, r.lease.count(), r.lease.frozen.Load(), r.lease.left()
+	return st
+}
+
+// Stop writes what is left, and when everything is published forgets the whole record: nobody has anything
+// to find out about this node any more. When ctx ends before, the record stays for others to read.
+func (r *Record) Stop(ctx context.Context) error {
+	defer r.lease.stop()
+	for !r.clean() {
+		select {
+		case <-ctx.Done():
+			r.cancel()
+			<-r.done
+			return errors.New("life record: the last closes could not be recorded and published")
+		case <-r.done:
+			return errClaimed
+		case <-time.After(confirmPoll):
+		}
+	}
+	r.cancel()
+	<-r.done
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return r.log.Purge(ctx, r.config.Node, r.last+1)
+}
+
+// confirmPoll is how often Stop looks whether the bus has confirmed the last events.
+const confirmPoll = 2 * time.Millisecond
+
+func (r *Record) clean() bool {
+	r.mu.Lock()
+	waiting := r.waiting
+	r.mu.Unlock()
+	return waiting == 0 && r.events.Confirmed() == r.events.Taken()
+}
+
+// run writes until ctx ends or the node is claimed.
+func (r *Record) run(ctx context.Context) {
+	defer close(r.done)
+	renew := time.NewTimer(r.config.Renew)
+	defer renew.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+			if r.idle() {
+				continue
+			}
+		case <-renew.C:
+		}
+		for more := true; more; {
+			m := r.take()
+			if err := r.write(ctx, m); err != nil {
+				r.ended(err)
+				return
+			}
+			more = r.settle(m)
+			r.compact(ctx)
+		}
+		renew.Reset(r.config.Renew)
+	}
+}
+
+func (r *Record) ended(err error) {
+	if !errors.Is(err, errClaimed) {
+		return
+	}
+	r.mu.Lock()
+	r.stats.Claimed = true
+	r.mu.Unlock()
+	r.lease.revoke()
+	r.config.Logger.Error("other nodes hold this one dead and have published the closes of its connections")
+	r.config.Claimed()
+}
+
+// idle: what woke the writer was written already.
+func (r *Record) idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue) == 0
+}
+
+// take answers the next message; one without entries when there is nothing to say, which only renews.
+func (r *Record) take() *message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return &message{}
+	}
+	m := r.queue[0]
+	r.queue[0] = nil
+	r.queue = r.queue[1:]
+	return m
+}
+
+// settle releases the events of a message that is acknowledged, and says whether there is another.
+func (r *Record) settle(m *message) (more bool) {
+	for _, then := range m.then {
+		if then != nil {
+			then()
+		}
+	}
+	if len(m.then) > 0 {
+		r.released = append(r.released, released{r.last, r.events.Taken()})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting -= len(m.then)
+	clear(m.then)
+	m.entries, m.then = m.entries[:0], m.then[:0]
+	r.spare = m
+	return len(r.queue) > 0
+}
+
+// progress is the sequence up to which every close was published.
+func (r *Record) progress() uint64 {
+	confirmed := r.events.Confirmed()
+	n := 0
+	for n < len(r.released) && r.released[n].taken <= confirmed {
+		r.published = r.released[n].seq
+		n++
+	}
+	r.released = r.released[n:]
+	return r.published
+}
+
+// write appends until the log has taken the message, the node is claimed, or ctx ends.
+func (r *Record) write(ctx context.Context, m *message) error {
+	r.number++
+	mark := r.progress()
+	r.buf = appendHead(r.buf[:0], r.number, mark, r.config.Instance)
+	r.buf = append(r.buf, m.entries...)
+	first := time.Now()
+	for {
+		sent := time.Now()
+		seq, err := r.append(ctx)
+		if c, ok := errors.AsType[*Conflict](err); ok {
+			sent = first // any of the attempts may be the one that was taken
+			seq, err = c.Last, r.examine(ctx, c.Last)
+		}
+		switch {
+		case err == nil:
+			r.acknowledged(seq, mark, sent)
+			return nil
+		case errors.Is(err, errClaimed):
+			return err
+		}
+		r.count(func(st *Stats) { st.Retries++ })
+		if !pause(ctx, retryPause) {
+			return err
+		}
+	}
+}
+
+func (r *Record) append(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(attempt, r.config.Lease/2))
+	defer cancel()
+	return r.log.Append(ctx, r.config.Node, r.last, r.buf)
+}
+
+// examine finds out who wrote the message that we did not expect: nil when it was we, in an attempt that
+// seemed to fail.
+func (r *Record) examine(ctx context.Context, seq uint64) error {
+	if seq == 0 { // claimed, and dealt with
+		return errClaimed
+	}
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	m, err := r.log.Get(ctx, r.config.Node, seq)
+	if err != nil {
+		return err
+	}
+	if b, err := readBatch(m.Data); err != nil || b.claim != "" || b.number != r.number {
+		return errClaimed
+	}
+	return nil
+}
+
+func (r *Record) acknowledged(seq, mark uint64, sent time.Time) {
+	r.last, r.marked = seq, mark
+	r.compactor.wrote(seq, len(r.buf))
+	r.lease.renew(sent)
+	r.count(func(st *Stats) { st.Appends++; st.Bytes += uint64(len(r.buf)) })
+}
+
+func (r *Record) count(f func(*Stats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.stats)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

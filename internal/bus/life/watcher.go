@@ -1,0 +1,241 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/hub"
+)
+
+// Publisher publishes the closes of a node that is dead.
+type Publisher interface {
+	// PublishClosed returns nil when the bus has confirmed them all. They may be published again.
+	PublishClosed(ctx context.Context, node hub.NodeID, closes []Lost) error
+}
+
+// Lost is one close that a claimer publishes: what the dead node recorded or, when it recorded none, what
+// is known of a connection that was open.
+type Lost struct {
+	Recorded *Close // nil: the connection was open
+	Open     Open
+	Time     time.Time // of the end, as far as anybody knows: the first claim
+}
+
+// claimStep is how many closes are published before the claimer writes down how far it is.
+const claimStep = 500
+
+// Watcher looks after the records of other nodes, and claims those of nodes that are dead.
+type Watcher struct {
+	log     Log
+	config  Config
+	own     *Record
+	publish Publisher
+	// Healthy reports whether a node was heard of lately and said that it is not frozen: its record need
+	// not be looked at.
+	healthy func(hub.NodeID) bool
+	// Gone is told of a node that is claimed.
+	gone func(hub.NodeID)
+	seen map[hub.NodeID]sighting
+
+	mu    sync.Mutex
+	stats WatcherStats
+}
+
+// sighting is the last sequence of a record, and when it was seen first.
+type sighting struct {
+	seq   uint64
+	since time.Time
+}
+
+// WatcherStats are totals since the start.
+type WatcherStats struct {
+	Claims    uint64 // nodes that this one claimed
+	Lost      uint64 // closes published with NODE_LOST
+	Recorded  uint64 // closes published that the dead node had recorded
+	Conflicts uint64 // claims that came too late
+}
+
+// NewWatcher makes a Watcher for the node whose Record is own; Run starts it.
+func NewWatcher(log Log, c Config, own *Record, p Publisher, healthy func(hub.NodeID) bool, gone func(hub.NodeID)) *Watcher {
+	return &Watcher{
+		log: log, config: c.withDefaults(), own: own, publish: p, healthy: healthy, gone: gone,
+		seen: make(map[hub.NodeID]sighting),
+	}
+}
+
+// Stats answers all counters.
+func (w *Watcher) Stats() WatcherStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stats
+}
+
+// Run looks at the records every Renew until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	for pause(ctx, w.config.Renew) {
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+			w.config.Logger.Warn("life records of other nodes cannot be read", "error", err)
+		}
+	}
+}
+
+// Recover publishes the closes of earlier processes of this instance, which are dead for sure.
+func (w *Watcher) Recover(ctx context.Context) error {
+	if w.config.Instance == "" {
+		return nil
+	}
+	nodes, err := w.log.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		if node == w.config.Node {
+			continue
+		}
+		last, err := w.log.Last(ctx, node)
+		if errors.Is(err, ErrNone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.recover(ctx, node, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Watcher) recover(ctx context.Context, node hub.NodeID, last uint64) error {
+	replay, err := w.replay(ctx, node, last)
+	if err != nil || replay.Instance != w.config.Instance {
+		return err
+	}
+	return w.claim(ctx, node, last)
+}
+
+// look claims every node whose record did not change for a lease, by our own clock, and while we could
+// write our own: when nobody can write, silence says nothing.
+func (w *Watcher) look(ctx context.Context) error {
+	if !w.own.Valid() {
+		clear(w.seen)
+		return nil
+	}
+	nodes, err := w.log.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	seen := make(map[hub.NodeID]sighting, len(w.seen))
+	for _, node := range nodes {
+		if node == w.config.Node || w.healthy(node) {
+			continue
+		}
+		last, err := w.log.Last(ctx, node)
+		if err != nil {
+			continue // gone meanwhile, or to be asked again
+		}
+		now := time.Now()
+		s, known := w.seen[node]
+		if !known || s.seq != last {
+			s = sighting{last, now}
+		}
+		if since(s.since, now) < w.config.Lease {
+			seen[node] = s
+			continue
+		}
+		if err := w.claim(ctx, node, last); err != nil {
+			w.config.Logger.Warn("claim of a dead node is not finished; to be tried again", "node", string(node), "error", err)
+		}
+	}
+	w.seen = seen
+	return nil
+}
+
+// claim ends a node for good: once the log has taken the claim, the owner can append nothing more. Then it
+// publishes what the owner could not.
+func (w *Watcher) claim(ctx context.Context, node hub.NodeID, last uint64) error {
+	at, err := w.append(ctx, node, last, 0)
+	if _, ok := errors.AsType[*Conflict](err); ok { // it lives, or somebody was quicker
+		w.count(func(st *WatcherStats) { st.Conflicts++ })
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("claim: %w", err)
+	}
+	w.gone(node)
+	replay, err := w.replay(ctx, node, at)
+	if err != nil {
+		return err
+	}
+	w.config.Logger.Warn("claimed a dead node: publishing the closes of its connections",
+		"node", string(node), "connections", len(replay.Open), "recorded_closes", len(replay.Close))
+	w.count(func(st *WatcherStats) { st.Claims++ })
+	return w.finish(ctx, node, at, replay)
+}
+
+// finish publishes in steps, and writes down after each how far it is, which also tells other survivors
+// that somebody is at it.
+func (w *Watcher) finish(ctx context.Context, node hub.NodeID, at uint64, replay Replay) error {
+	lost := lostOf(replay)
+	for done := replay.Done; done < uint64(len(lost)); {
+		step := lost[done:min(done+claimStep, uint64(len(lost)))]
+		if err := w.publish.PublishClosed(ctx, node, step); err != nil {
+			return err
+		}
+		w.countStep(step)
+		done += uint64(len(step))
+		var err error
+		if at, err = w.append(ctx, node, at, done); err != nil {
+			return err // also when another survivor took over, who publishes the same
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return w.log.Purge(ctx, node, at+1)
+}
+
+func lostOf(r Replay) []Lost {
+	lost := make([]Lost, 0, len(r.Close)+len(r.Open))
+	for i := range r.Close {
+		lost = append(lost, Lost{Recorded: &r.Close[i], Time: r.Claimed})
+	}
+	for _, o := range r.Open {
+		lost = append(lost, Lost{Open: o, Time: r.Claimed})
+	}
+	return lost
+}
+
+func (w *Watcher) replay(ctx context.Context, node hub.NodeID, upTo uint64) (Replay, error) {
+	r := newReader()
+	if err := w.log.Read(ctx, node, upTo, r.read); err != nil {
+		return Replay{}, fmt.Errorf("life record of node %s: %w", node, err)
+	}
+	return r.result(), nil
+}
+
+func (w *Watcher) append(ctx context.Context, node hub.NodeID, after, done uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return w.log.Append(ctx, node, after, appendClaim(nil, w.config.Node, done))
+}
+
+func (w *Watcher) countStep(step []Lost) {
+	w.count(func(st *WatcherStats) {
+		for i := range step {
+			if step[i].Recorded != nil {
+				st.Recorded++
+			} else {
+				st.Lost++
+			}
+		}
+	})
+}
+
+func (w *Watcher) count(f func(*WatcherStats)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f(&w.stats)
+}

@@ -54,12 +54,20 @@ func (s *socket) logEnd(e hub.End) {
 func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {
 	sent, err := s.ws.Send(&ws.Message{
 		Opcode: wire.Opcode(m.Opcode), Payload: m.Payload, More: m.More, Fragment: m.Fragment,
-		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter,
+		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter, Shared: sharedOf(m),
 	}, doneOf(done))
 	if err != nil {
 		return hub.Sent{}, s.refusal(err, len(m.Payload))
 	}
 	return hub.Sent{Buffered: uint64(sent.Buffered), Fragment: sent.Fragment}, nil
+}
+
+// sharedOf frames a message that goes to many sockets, once.
+func sharedOf(m *hub.Message) *ws.Shared {
+	if m.Prepared == nil || m.More || m.Fragment != 0 {
+		return nil
+	}
+	return m.Prepared.Value(func() any { return ws.NewShared(wire.Opcode(m.Opcode), m.Payload) }).(*ws.Shared)
 }
 
 func (s *socket) Abandon(fragment uint64) { s.ws.Abandon(fragment) }

@@ -10,10 +10,11 @@ import (
 // without frames, when there is only something to tell.
 type batch struct {
 	buf      *chunk
-	n        int // bytes in buf
-	payload  int // of them payload of messages
-	frames   int // of messages, that end in it
-	messages int // that end in it
+	lent     []byte // of a Shared: goes to the kernel instead of what is in buf; else nil
+	n        int    // bytes in buf or lent
+	payload  int    // of them payload of messages
+	frames   int    // of messages, that end in it
+	messages int    // that end in it
 	dones    []Done
 	closes   bool // the close frame is in it: the last batch
 	compress bool // it goes on with the current frame, once that is compressed
@@ -39,6 +40,14 @@ func (c *Conn) freeBatch(b *batch) {
 func (b *batch) reset() {
 	clear(b.dones)
 	*b = batch{buf: b.buf, dones: b.dones[:0]}
+}
+
+// bytes are what goes to the kernel.
+func (b *batch) bytes() []byte {
+	if b.lent != nil {
+		return b.lent
+	}
+	return b.buf[:b.n]
 }
 
 func (b *batch) empty() bool {
@@ -86,6 +95,10 @@ func (c *Conn) framesLocked(b *batch) {
 			b.compress = true
 			return
 		}
+		if b.n == 0 && c.queue.lends() {
+			c.lendLocked(b, now)
+			return
+		}
 		c.frameLocked(b, now)
 	}
 }
@@ -97,8 +110,24 @@ func (c *Conn) frameLocked(b *batch, now int64) {
 		c.beginLocked(b, now)
 	}
 	n := copy(b.buf[b.n:], f.payload)
-	f.payload = f.payload[n:]
 	b.n += n
+	c.takenLocked(b, n, now)
+}
+
+// lendLocked makes a batch of the current frame, of which nothing was taken yet, or of as much of it as a batch
+// holds, without a copy.
+func (c *Conn) lendLocked(b *batch, now int64) {
+	f := &c.queue.current
+	f.begun = true
+	b.lent = f.ready.bytes[:min(len(f.ready.bytes), chunkSize)]
+	b.n = len(b.lent)
+	c.takenLocked(b, b.n-f.ready.header, now)
+}
+
+// takenLocked accounts for the next n bytes of the current frame's payload, which are in the batch.
+func (c *Conn) takenLocked(b *batch, n int, now int64) {
+	f := &c.queue.current
+	f.payload = f.payload[n:]
 	data := !f.op.IsControl()
 	if data {
 		b.payload += f.counts(n)

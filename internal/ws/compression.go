@@ -111,6 +111,8 @@ func (c *Conn) compresses(m *Message) bool {
 	switch {
 	case c.compressed == nil:
 		return false
+	case m.Shared != nil && !m.More && c.compressed.session.Contextual():
+		return false // nobody could share what refers to a context
 	case m.Compress != nil:
 		return *m.Compress
 	}
@@ -136,6 +138,10 @@ func (c *Conn) compress(b *batch) bool {
 
 func (c *Conn) compressFrame(f *outFrame) {
 	f.compress = false
+	if f.ready != nil {
+		c.compressShared(f)
+		return
+	}
 	buf := c.engine.buffers.Get(len(f.payload))
 	first := f.op != wire.Continuation
 	if first && f.fin {
@@ -148,4 +154,13 @@ func (c *Conn) compressFrame(f *outFrame) {
 		return
 	}
 	f.replace(c.compressed.session.Fragment(buf, f.payload, f.fin), first)
+}
+
+func (c *Conn) compressShared(f *outFrame) {
+	ready := f.ready.of.compress(c.compressed.session, c.engine.buffers)
+	if ready == nil {
+		return
+	}
+	f.replace(nil, true)
+	f.share(ready)
 }

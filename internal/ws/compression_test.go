@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,9 +29,15 @@ const offered = "permessage-deflate; client_max_window_bits"
 
 func compressed(t testing.TB, e *ws.Engine, cfg ws.Config, offer string, set func(*link)) *deflating {
 	t.Helper()
+	server, client := wstest.TCP(t)
+	return compressedOver(t, e, cfg, offer, server, client, set)
+}
+
+func compressedOver(t testing.TB, e *ws.Engine, cfg ws.Config, offer string, server, client net.Conn, set func(*link)) *deflating {
+	t.Helper()
 	l := &link{rec: wstest.NewRecorder(t)}
 	var answer http.Header
-	l.Conn, l.peer, answer = wstest.Handshake(t, e, e.Prepare(cfg), http.Header{"Sec-Websocket-Extensions": {offer}})
+	l.Conn, l.peer, answer = wstest.HandshakeOver(t, e, e.Prepare(cfg), http.Header{"Sec-Websocket-Extensions": {offer}}, server, client)
 	t.Cleanup(func() { l.Terminate(0) })
 	if set != nil {
 		set(l)

@@ -10,10 +10,12 @@ type outFrame struct {
 	ends         bool // the last frame of a message
 	compress     bool // before it begins
 	rsv1         bool // it begins a message that is compressed
+	replaced     bool // payload is compressed, and plain is how long it was
 	confirmation Confirmation
 	payload      []byte // what is left of it
 	buf          []byte // what payload was compressed into; else nil
-	plain        int    // length of what was compressed
+	plain        int
+	ready        *framed // of a Shared: the frame as it goes on the wire; else nil
 	done         Done
 }
 
@@ -35,19 +37,26 @@ func newFrame(op wire.Opcode, m *Message, done Done, compress bool) outFrame {
 	if done != nil {
 		f.confirmation = m.Confirmation
 	}
+	if m.Shared != nil && !m.More && m.Fragment == 0 {
+		f.share(&m.Shared.plain)
+	}
 	return f
 }
 
+// share makes a frame one of a Shared.
+func (f *outFrame) share(ready *framed) { f.ready, f.payload = ready, ready.payload() }
+
 // replace makes a frame one that carries its payload compressed.
 func (f *outFrame) replace(compressed []byte, first bool) {
-	f.plain, f.payload, f.buf, f.rsv1 = len(f.payload), compressed, compressed, first
+	f.plain, f.replaced, f.rsv1 = len(f.payload), true, first
+	f.payload, f.buf = compressed, compressed
 }
 
 // counts is how many bytes of payload go off the account with the next n bytes of the frame, which are taken already: it
 // was put there before it was compressed.
 func (f *outFrame) counts(n int) int {
 	switch {
-	case f.buf == nil:
+	case !f.replaced:
 		return n
 	case len(f.payload) > 0:
 		return 0

@@ -123,6 +123,13 @@ func (q *sendQueue) next(now int64, expired *[]Done) bool {
 
 func (q *sendQueue) take(f outFrame) { q.current, q.busy = f, true }
 
+// lends: the current frame can be written from where it lies, and nothing else waits that could be written with it.
+func (q *sendQueue) lends() bool {
+	f := &q.current
+	return f.ready != nil && !f.begun && f.confirmation != Received &&
+		len(q.messages) == 0 && len(q.control) == 0 && len(q.pongs) == 0
+}
+
 func (q *sendQueue) nextMessage(now int64, expired *[]Done) {
 	for len(q.messages) > 0 {
 		om := q.messages[0]

@@ -15,8 +15,10 @@ func unacknowledged(fd int) (acked uint64, waiting bool) {
 	return info.Bytes_acked, info.Unacked > 0 || info.Notsent_bytes > 0
 }
 
-// limitUnacknowledged lets the kernel end a connection whose peer acknowledges nothing, pings included,
-// for a heartbeat and its timeout: so a dead host is found also while the connection is not read.
+// limitUnacknowledged lets the kernel end a connection whose peer acknowledges nothing, pings included: so a
+// dead host is found also while the connection is not read. The last ping before may be a heartbeat ago and
+// more (see jittered); with less than another one until the kernel gives up, both are within two heartbeats
+// and the timeout.
 func limitUnacknowledged(nc net.Conn, cfg *Config) {
 	tc, ok := nc.(*net.TCPConn)
 	if !ok { // TLS
@@ -29,7 +31,7 @@ func limitUnacknowledged(nc net.Conn, cfg *Config) {
 	if err != nil {
 		return
 	}
-	limit := int((cfg.HeartbeatInterval + cfg.HeartbeatTimeout).Milliseconds())
+	limit := int((cfg.HeartbeatInterval*3/4 + cfg.HeartbeatTimeout).Milliseconds())
 	_ = rc.Control(func(fd uintptr) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, limit)
 	})

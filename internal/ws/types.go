@@ -55,6 +55,9 @@ const (
 type Message struct {
 	Opcode  wire.Opcode // wire.Text or wire.Binary; of a further fragment that of the first
 	Payload []byte      // must not change after Send; text must be UTF-8
+	// Shared is made of the same Opcode and Payload, for a message that goes to many connections. It has no
+	// effect on fragments.
+	Shared *Shared
 	// More: further fragments follow. Fragment continues the unfinished message of that number; 0
 	// begins a message.
 	More     bool

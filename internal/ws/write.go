@@ -58,7 +58,7 @@ func (c *Conn) writeNow(b *batch, count int) (int, error) {
 	if b.n == 0 || count > maxInline {
 		return 0, nil
 	}
-	return c.transport.tryWrite(b.buf[:b.n])
+	return c.transport.tryWrite(b.bytes())
 }
 
 func (c *Conn) handOver(b *batch, n int) {
@@ -71,7 +71,7 @@ func (c *Conn) flush(b *batch, n int) {
 	for more := true; more && c.compress(b); more = c.next(b) {
 		c.announce(b)
 		if b.n > 0 {
-			if err := c.transport.write(b.buf[n:b.n]); err != nil {
+			if err := c.transport.write(b.bytes()[n:]); err != nil {
 				c.writeFailed(b, err)
 				return
 			}

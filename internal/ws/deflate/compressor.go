@@ -8,29 +8,30 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
-// kind says which compressors may stand in for each other.
-type kind struct {
+// Kind says which compressors may stand in for each other, and so which sessions without a context compress a message
+// to the same bytes.
+type Kind struct {
 	level int // 0 with a small window
 	bits  int
 }
 
 // kindOf: klauspost/compress has levels for the full window alone. For smaller ones, down to 8 bits, which zlib cannot
 // do, it has one way to compress, about as thorough as level 5.
-func kindOf(bits, level int) kind {
+func kindOf(bits, level int) Kind {
 	switch {
 	case bits < wire.MaxWindowBits:
-		return kind{bits: bits}
+		return Kind{bits: bits}
 	case level == 0:
 		level = DefaultLevel
 	}
-	return kind{level: level, bits: bits}
+	return Kind{level: level, bits: bits}
 }
 
 // memories is what a compressor allocates, by level; 0 stands for those with a small window. Measured, and a test
 // compares.
 var memories = [10]int64{1082 << 10, 818 << 10, 1202 << 10, 1202 << 10, 946 << 10, 1074 << 10, 1074 << 10, 1010 << 10, 1010 << 10, 1402 << 10}
 
-func (k kind) memory() int64 { return memories[k.level] }
+func (k Kind) memory() int64 { return memories[k.level] }
 
 // compressor compresses one message at a time.
 type compressor struct {
@@ -38,7 +39,7 @@ type compressor struct {
 	out   sink
 }
 
-func newCompressor(k kind) *compressor {
+func newCompressor(k Kind) *compressor {
 	c := new(compressor)
 	if k.level == 0 {
 		c.flate, _ = flate.NewWriterWindow(&c.out, 1<<k.bits) // fails for sizes that are no window

@@ -24,7 +24,7 @@ type Pool struct {
 	mu      sync.Mutex
 	memory  int64 // of compressors and contexts; inflaters are set aside
 	made    int   // inflaters, of at most cap(inflaters)
-	idle    map[kind][]*compressor
+	idle    map[Kind][]*compressor
 	refused Refused
 }
 
@@ -45,7 +45,7 @@ func NewPool(ceiling int64) *Pool {
 		ceiling:   max(0, ceiling-int64(processors)*inflaterSize),
 		keep:      processors,
 		inflaters: make(chan *inflater, processors),
-		idle:      make(map[kind][]*compressor),
+		idle:      make(map[Kind][]*compressor),
 	}
 }
 
@@ -110,7 +110,7 @@ func (p *Pool) release(size int64) {
 }
 
 // compressor lends a compressor; nil if there is no room for one.
-func (p *Pool) compressor(k kind) *compressor {
+func (p *Pool) compressor(k Kind) *compressor {
 	c, room := p.idleCompressor(k)
 	if c == nil && room {
 		c = newCompressor(k)
@@ -119,7 +119,7 @@ func (p *Pool) compressor(k kind) *compressor {
 }
 
 // idleCompressor lends one that lies idle, or else says whether there is room for another, which then is accounted for.
-func (p *Pool) idleCompressor(k kind) (c *compressor, room bool) {
+func (p *Pool) idleCompressor(k Kind) (c *compressor, room bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if idle := p.idle[k]; len(idle) > 0 {
@@ -136,7 +136,7 @@ func (p *Pool) idleCompressor(k kind) (c *compressor, room bool) {
 }
 
 // takeBack keeps a compressor for later, or leaves it to the collector.
-func (p *Pool) takeBack(k kind, c *compressor) {
+func (p *Pool) takeBack(k Kind, c *compressor) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle[k]) < p.keep {

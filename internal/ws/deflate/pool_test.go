@@ -112,7 +112,7 @@ func TestMemoryIsWhatIsAllocated(t *testing.T) {
 	message := document(rand.New(rand.NewPCG(1, 1)), 300_000)
 	dst := make([]byte, 0, 400_000)
 	for level := range memories {
-		k := kind{level: level, bits: 15}
+		k := Kind{level: level, bits: 15}
 		if level == 0 {
 			k.bits = 12
 		}
@@ -121,7 +121,7 @@ func TestMemoryIsWhatIsAllocated(t *testing.T) {
 			t.Errorf("level %d: %d bytes, accounted as %d", level, got, k.memory())
 		}
 	}
-	payload, _ := newCompressor(kind{level: 9, bits: 15}).compress(nil, nil, message, len(message))
+	payload, _ := newCompressor(Kind{level: 9, bits: 15}).compress(nil, nil, message, len(message))
 	out := Message{Buffers: fixed(make([]byte, 0, 400_000)), Limit: 400_000}
 	if got := allocated(func() { _, _ = newInflater().inflate(payload, nil, &out) }); got > inflaterSize {
 		t.Errorf("inflater: %d bytes, accounted as %d", got, inflaterSize)

@@ -12,13 +12,19 @@ import (
 // reads: they may run beside each other, but not beside themselves, and must be called in the order of the wire.
 type Session struct {
 	pool     *Pool
-	kind     kind
+	kind     Kind
 	sent     window // the server's context
 	received window // the client's
 	closed   atomic.Bool
 }
 
 func (s *Session) memory() int64 { return int64(s.sent.size + s.received.size) }
+
+// Kind says how the session compresses.
+func (s *Session) Kind() Kind { return s.kind }
+
+// Contextual says that what the session compresses may refer to what it compressed before, so nobody else can be sent it.
+func (s *Session) Contextual() bool { return s.sent.size > 0 }
 
 // Close ends the account of the contexts. Anyone may call it, also twice.
 func (s *Session) Close() {

@@ -259,31 +259,3 @@ func checkAgreed(t testing.TB, offers []wire.Extension, agreed wire.DeflateParam
 
 // atMost compares window bits: decimal numbers without leading zeros.
 func atMost(a, b string) bool { return len(a) < len(b) || len(a) == len(b) && a <= b }
-
-// FuzzExtensions: whatever a client writes, what is agreed to is legal; and what is read, written out, reads the same.
-func FuzzExtensions(f *testing.F) {
-	for _, line := range []string{
-		pmd + "; client_max_window_bits", `a;b="\1", ,c`, pmd + "; x, " + pmd + "; server_max_window_bits=8", `a;b="`, "",
-	} {
-		f.Add(line, "", uint8(15), uint8(15), true)
-	}
-	f.Fuzz(func(t *testing.T, first, second string, server, client uint8, noContext bool) {
-		offers, err := extensions(first, second)
-		if err != nil {
-			if !isLine(err.Error()) || offers != nil {
-				t.Errorf("%v, %v", offers, err)
-			}
-			return
-		}
-		if again, err := extensions(shown(offers)); err != nil || shown(again) != shown(offers) {
-			t.Errorf("%q became %q, %v", shown(offers), shown(again), err)
-		}
-		preferences := wire.DeflateParams{
-			ServerNoContextTakeover: noContext, ClientNoContextTakeover: noContext,
-			ServerMaxWindowBits: 8 + int(server%8), ClientMaxWindowBits: 8 + int(client%8),
-		}
-		if agreed, answer, ok := wire.NegotiateDeflate(offers, preferences); ok {
-			checkAgreed(t, offers, agreed, answer, preferences)
-		}
-	})
-}

@@ -1,7 +1,6 @@
 package wire_test
 
 import (
-	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
@@ -138,33 +137,4 @@ func checkAnswer(t *testing.T, refusal *wire.Refusal) {
 	if !slices.Equal(refusal.Header, want) {
 		t.Errorf("%d %s: fields %v, want %v", refusal.Status, refusal.Text, refusal.Header, want)
 	}
-}
-
-// FuzzHandshake: a refusal is always an answer that can be sent; what is accepted is a key of 16 bytes.
-func FuzzHandshake(f *testing.F) {
-	f.Add("GET", 1, 1, "example.com", "websocket", "keep-alive, Upgrade", sampleKey, "13", "chat, superchat")
-	f.Add("POST", 1, 0, "", "h2c", "close", "AAAAAAAAAAAAAAAAAAAAAB==", "8", "a,,a")
-	f.Fuzz(func(t *testing.T, method string, major, minor int, host, upgrade, connection, key, version, protocol string) {
-		lines := func(s string) []string { return strings.Split(s, "\n") }
-		r := wire.Request{Method: method, ProtoMajor: major, ProtoMinor: minor, Host: host, Header: map[string][]string{
-			"Upgrade": lines(upgrade), "Connection": lines(connection), "Sec-Websocket-Key": lines(key),
-			"Sec-Websocket-Version": lines(version), "Sec-Websocket-Protocol": lines(protocol),
-		}}
-		got, refusal := wire.CheckUpgrade(r)
-		if refusal != nil {
-			checkAnswer(t, refusal)
-		} else if nonce, err := base64.StdEncoding.DecodeString(got); err != nil || len(nonce) != 16 || got != key {
-			t.Fatalf("accepted the key %q", got)
-		}
-		offers, refusal := wire.Subprotocols(r.Header)
-		if refusal != nil {
-			checkAnswer(t, refusal)
-			return
-		}
-		for _, offer := range offers {
-			if chosen, ok := wire.ChooseSubprotocol([]string{offer}, offers); !ok || offer == "" || chosen == "" {
-				t.Fatalf("offer %q of %q cannot be chosen", offer, offers)
-			}
-		}
-	})
 }

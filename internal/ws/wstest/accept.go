@@ -38,13 +38,19 @@ func Connect(t testing.TB, e *ws.Engine, cfg *ws.Config, server, client net.Conn
 // Handshake is Connect for a request with that header, and answers the answer's.
 func Handshake(t testing.TB, e *ws.Engine, cfg *ws.Config, request http.Header) (*ws.Conn, *Peer, http.Header) {
 	t.Helper()
+	server, client := TCP(t)
+	return HandshakeOver(t, e, cfg, request, server, client)
+}
+
+// HandshakeOver is Handshake over any stream.
+func HandshakeOver(t testing.TB, e *ws.Engine, cfg *ws.Config, request http.Header, server, client net.Conn) (*ws.Conn, *Peer, http.Header) {
+	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header = defaultHeader(request)
 	accepted, refusal := ws.Check(r, ws.AcceptOptions{})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	server, client := TCP(t)
 	return upgrade(t, e, accepted, cfg, server, client)
 }
 

@@ -8,6 +8,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 FUZZTIME ?= 30s
+RESTARTS ?= 10
 ARGS ?=
 
 tool := go tool -modfile=tools/go.mod
@@ -125,8 +126,12 @@ lint-node: $(installed) ## Checks the Node client's types and style, and that no
 conformance: build ## Plays the WebSocket conformance cases against the broker: make conformance ARGS='-section 6'.
 	go run ./conformance $(ARGS)
 
+.PHONY: soak
+soak: build ## Restarts an embedded cluster RESTARTS (10) times one by one, and all at once.
+	HOLDFAST_RESTARTS=$(RESTARTS) go test -run ComesBackFromEveryRestart -v -count 1 -timeout 1h ./cmd/broker
+
 .PHONY: fuzz
-fuzz: ## Runs every fuzz target for FUZZTIME (30s).
+fuzz: ## Runs every fuzz target for FUZZTIME (30s), or so many times (10000x).
 	grep -rnoE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz\w+' cmd internal | \
 		while IFS=: read -r file _ name; do \
 			go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \

@@ -37,6 +37,7 @@ func TestAbuseCompressionBomb(t *testing.T) {
 		_ = peer.Close()
 		a.within(64 << 20)
 	}
+	a.over()
 }
 
 // bomb is n zero bytes, compressed as RFC 7692 7.2.1 has it: one piece of them, again and again, because a

@@ -81,6 +81,8 @@ func TestHandshakesOverTheWire(t *testing.T) {
 	}{
 		"plain":                  {"GET / HTTP/1.1\r\n" + host + upgradeFields + "\r\n", 101, nil},
 		"absolute form":          {"GET http://broker.example/ HTTP/1.1\r\n" + host + upgradeFields + "\r\n", 101, nil},
+		"absolute form, no path": {"GET http://broker.example HTTP/1.1\r\n" + host + upgradeFields + "\r\n", 101, nil},
+		"authority form":         {"GET broker.example:80 HTTP/1.1\r\n" + host + upgradeFields + "\r\n", 400, nil},
 		"absolute form, origin":  {"GET http://broker.example/ HTTP/1.1\r\nHost: other\r\nOrigin: http://broker.example\r\n" + upgradeFields + "\r\n", 101, nil},
 		"origin of Host alone":   {"GET http://broker.example/ HTTP/1.1\r\nHost: other\r\nOrigin: http://other\r\n" + upgradeFields + "\r\n", 403, nil},
 		"no Host":                {"GET / HTTP/1.1\r\n" + upgradeFields + "\r\n", 400, nil},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -27,6 +28,7 @@ Examples:
     broker --config=holdfast.yaml --listen=:8080 --listen=unix:/run/holdfast.sock
     broker --listen=':8443?cert=tls.crt&key=tls.key'
     broker --nats-url=nats://a:4222,nats://b:4222 --nats-credentials=broker.creds
+    broker --cluster-name=chat --cluster-routes=a:6222,b:6222,c:6222 --cluster-secret-file=secret
     broker config check --config=holdfast.yaml`
 
 // settings are the flags of app.Config without its methods: kong would call Validate before the file and
@@ -43,6 +45,14 @@ type commandLine struct {
 		Check struct{} `cmd:"" help:"Say ok, or what is wrong with the configuration."`
 		Show  struct{} `cmd:"" help:"Print the effective configuration as YAML, with passwords masked."`
 	} `cmd:""`
+	Cluster struct {
+		NATS   string   `name:"nats" placeholder:"URL" help:"A broker of the cluster, by its NATS address; by default the one that this configuration starts."`
+		Status struct{} `cmd:"" help:"Print the servers of an embedded cluster; exit code 1 without a JetStream leader."`
+		Remove struct {
+			Server string `arg:"" name:"server-name" help:"As \"broker cluster status\" prints it."`
+			Force  bool   `name:"force" help:"Also a server that is running: it goes on without JetStream, and is let in again only by a restart, five minutes later."`
+		} `cmd:"" help:"Take a machine that does not come back out of an embedded cluster, for good."`
+	} `cmd:""`
 	Version struct{} `cmd:"" help:"Print what this binary was built from."`
 }
 
@@ -50,6 +60,7 @@ var groups = []kong.Group{
 	{Key: "clients", Title: "Clients:"},
 	{Key: "ports", Title: "Backends and operators:"},
 	{Key: "nats", Title: "NATS:"},
+	{Key: "cluster", Title: "Embedded NATS cluster, of three or five brokers:"},
 	{Key: "stop", Title: "Orderly stop:"},
 	{Key: "log", Title: "Log, on stderr:"},
 }
@@ -58,6 +69,10 @@ var groups = []kong.Group{
 type command struct {
 	name   string
 	config app.Config
+
+	nats   string // of the cluster commands
+	server string
+	force  bool
 }
 
 // parse reads the command line, and the configuration where the command needs it.
@@ -80,7 +95,10 @@ func parse(args []string, stdout io.Writer) (command, error) {
 	if err != nil {
 		return command{}, oneLine(err)
 	}
-	cmd := command{name: ctx.Command()}
+	cmd := command{
+		name: ctx.Command(),
+		nats: line.Cluster.NATS, server: line.Cluster.Remove.Server, force: line.Cluster.Remove.Force,
+	}
 	if cmd.name == "version" {
 		return cmd, nil
 	}
@@ -100,9 +118,12 @@ func given(ctx *kong.Context) (names []string) {
 	return names
 }
 
+// commandFlags are those of one command. They are no settings, so nothing else says the same.
+var commandFlags = []string{"nats", "force"}
+
 // describe is the help of a flag, with its default and its variable.
 func describe(v *kong.Value) string {
-	if v.Flag == nil || v.Name == "help" {
+	if v.Flag == nil || v.Name == "help" || slices.Contains(commandFlags, v.Name) {
 		return v.Help
 	}
 	help := v.Help

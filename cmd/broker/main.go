@@ -28,6 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return complain(stderr, err, exitUsage)
 	}
+	admin := app.ClusterAdmin{Config: cmd.config, URL: cmd.nats, Out: stdout}
 	switch cmd.name {
 	case "":
 		return 0 // the help was asked for
@@ -37,6 +38,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, err = fmt.Fprintln(stdout, "ok")
 	case "config show":
 		_, err = io.WriteString(stdout, cmd.config.Show())
+	case "cluster status":
+		err = admin.Status(context.Background())
+	case "cluster remove <server-name>":
+		err = admin.Remove(context.Background(), cmd.server, cmd.force)
 	default:
 		err = serve(cmd.config, stdout, stderr)
 	}

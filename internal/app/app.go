@@ -42,6 +42,7 @@ type broker struct {
 	clients         *http.Server
 	tlsReloads      counters // by result
 
+	started  atomic.Bool    // bus, hub and control API are there, for the operations port to ask
 	stopping atomic.Bool    // not ready any more
 	serving  sync.WaitGroup // the goroutines that accept
 	failed   chan error     // the first one that could not
@@ -57,6 +58,9 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	b := &broker{cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}}
 	if err := b.start(ctx); err != nil {
 		_ = b.stop(context.Background()) // what failed first is what counts
+		if errors.Is(err, context.Canceled) {
+			return nil // told to stop before it was ready, which may be long in a cluster that lacks a majority
+		}
 		return err
 	}
 	if err := b.writeReady(ready); err != nil {
@@ -86,7 +90,7 @@ const afterDrain = 10 * time.Second
 // start opens every port before it serves any: a port in use costs no client a connection.
 func (b *broker) start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		b.openListeners, b.startNATS, b.connectBus, b.startControl, b.startOps, b.startClients, b.startDemo,
+		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.startControl, b.startClients, b.startDemo,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -113,28 +117,10 @@ func (b *broker) openListeners(context.Context) (err error) {
 	return nil
 }
 
-func (b *broker) startNATS(context.Context) (err error) {
-	if b.natsURL = b.cfg.NATS.URL; b.natsURL != "" {
-		return nil
-	}
-	if b.data, err = openDataDir(b.cfg.DataDir); err != nil {
-		return err
-	}
-	b.nats, err = bus.StartServer(bus.ServerConfig{
-		Listen: b.cfg.NATS.Listen, StoreDir: b.data.path, ServerName: b.data.serverName,
-		Logger: b.logger.With("part", "nats"),
-	})
-	if err != nil {
-		return err
-	}
-	b.natsURL = b.nats.URL()
-	return nil
-}
-
 func (b *broker) connectBus(ctx context.Context) (err error) {
 	node := hub.NewNodeID()
 	b.bus, err = bus.Connect(ctx, bus.Config{
-		URLs: strings.Split(b.natsURL, ","), Name: "holdfast-" + string(node),
+		URLs: strings.Split(b.natsURL, ","), OnlyURLs: b.nats != nil, Name: "holdfast-" + string(node),
 		Auth: bus.Auth{CredentialsFile: b.cfg.NATS.Credentials},
 		TLS: bus.TLS{
 			CAFile: b.cfg.NATS.TLS.CA, CertFile: b.cfg.NATS.TLS.Cert, KeyFile: b.cfg.NATS.TLS.Key,
@@ -161,11 +147,16 @@ func (b *broker) unsendable(c *hub.Conn, size, max int) {
 func (b *broker) startControl(context.Context) error {
 	b.control = rpc.New(b.hub, rpc.Config{Logger: b.logger})
 	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
+	b.started.Store(true)
 	return nil
 }
 
+// startOps comes first: a broker that waits long for its cluster is alive, and says so.
 func (b *broker) startOps(context.Context) error {
 	metrics := newMetrics(func() snapshot {
+		if !b.started.Load() {
+			return snapshot{}
+		}
 		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
 		s.tlsReloads = b.tlsReloads.all()
 		return s
@@ -183,6 +174,8 @@ func (b *broker) missing() string {
 	switch {
 	case b.stopping.Load():
 		return "stopping"
+	case !b.started.Load():
+		return "starting"
 	case !b.bus.Connected():
 		return "no connection to NATS"
 	}
@@ -204,7 +197,7 @@ func (b *broker) startClients(context.Context) error {
 		Handler:      b.edge.handler(endpoints, b.pages()),
 		ReadTimeout:  time.Duration(b.cfg.Clients.HandshakeTimeout), // of TLS, and of a request with its body
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: httpLog(b.logger),
+		ErrorLog: httpLog(b.logger), ConnState: b.edge.unfinished(b.cfg.Clients).track,
 	}
 	for _, l := range b.clientListeners {
 		b.serve("clients", func() error { return b.clients.Serve(l) })

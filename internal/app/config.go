@@ -18,6 +18,7 @@ type Config struct {
 	Control   Control    `yaml:"control" embed:""`
 	Ops       Ops        `yaml:"ops" embed:""`
 	NATS      NATS       `yaml:"nats" embed:""`
+	Cluster   Cluster    `yaml:"cluster" embed:""`
 	DataDir   string     `yaml:"data_dir" name:"data-dir" group:"nats" placeholder:"DIR" help:"Where the embedded server keeps its files. One broker at a time."`
 	Drain     Drain      `yaml:"drain" embed:""`
 	Log       Log        `yaml:"log" embed:""`
@@ -40,6 +41,8 @@ type Listener struct {
 type Clients struct {
 	// Connections is how many WebSockets there may be at once. 0: no limit.
 	Connections int `yaml:"connections" name:"clients-connections" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once, of all endpoints; 0: no limit."`
+	// Handshakes is how many connections there may be at once that are no WebSockets, or none yet. 0: no limit.
+	Handshakes int `yaml:"handshakes" name:"clients-handshakes" group:"clients" placeholder:"NUMBER" help:"Handshakes and plain HTTP connections under way at once; 0: no limit."`
 	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" name:"clients-handshake-timeout" group:"clients" placeholder:"TIME" help:"Time for a TLS handshake, and then for a whole HTTP request."`
 	// CompressionMemory bounds what compression takes; what does not fit goes uncompressed.
@@ -167,10 +170,11 @@ type Rates struct {
 func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
-		Clients:   Clients{HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling},
+		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling},
 		Control:   Control{Listen: "127.0.0.1:7400"},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
+		Cluster:   Cluster{Listen: defaultClusterListen},
 		DataDir:   "./holdfast-data",
 		Drain:     Drain{Timeout: 25 * Second},
 		Log:       Log{Format: "text"},

@@ -119,6 +119,8 @@ func DefaultText(flag string) string {
 		switch v := reflect.ValueOf(Default()).FieldByIndex(set.index).Interface().(type) {
 		case []Listener:
 			return v[0].Address
+		case []string:
+			return strings.Join(v, ",")
 		case bool:
 			return ""
 		default:

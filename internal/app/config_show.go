@@ -17,6 +17,9 @@ func (c Config) Show() string {
 	if c.NATS.URL != "" {
 		c.NATS.Listen = "" // beside a URL it is a contradiction
 	}
+	if c.Cluster.Secret != "" {
+		c.Cluster.Secret = mask
+	}
 	w := &fileWriter{config: c}
 	for _, set := range settings() {
 		if at, given := c.origins[set.key]; given && strings.HasPrefix(set.key, "--") {

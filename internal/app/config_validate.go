@@ -26,6 +26,7 @@ func (c Config) Validate() error {
 	v.addresses()
 	v.clients()
 	v.nats()
+	v.cluster()
 	v.stop()
 	v.endpoints()
 	return errors.Join(v.problems...)
@@ -82,6 +83,7 @@ func (v *checker) count(key string, value, lowest int) {
 
 func (v *checker) clients() {
 	v.count("clients.connections", v.Clients.Connections, 0)
+	v.count("clients.handshakes", v.Clients.Handshakes, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)
 }
@@ -123,6 +125,9 @@ func (v *checker) addresses() {
 	if v.NATS.URL == "" {
 		all = v.address(all, "nats.listen", v.NATS.Listen)
 	}
+	if v.Cluster.Name != "" {
+		all = v.address(all, "cluster.listen", v.Cluster.Listen)
+	}
 	v.twice(all)
 }
 
@@ -162,12 +167,17 @@ func canonicalHost(host string) string {
 }
 
 func (v *checker) beyondLoopback(key, address, what, flag string, allowed bool) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || allowed || host == "localhost" || net.ParseIP(host).IsLoopback() {
+	if allowed || onlyLoopback(address) {
 		return
 	}
 	v.refuse(key, "%q can be reached from other machines, and %s are not authenticated: want a loopback address such as 127.0.0.1, or --insecure-%s",
 		address, what, flag)
+}
+
+// onlyLoopback reports whether an address is for this machine alone. What is no address is refused elsewhere.
+func onlyLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err != nil || host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // twice refuses addresses that cannot both be listened on. Port 0 is a new one each time.

@@ -59,7 +59,23 @@ func (e *edge) handler(endpoints []*endpoint, pages http.Handler) http.Handler {
 		}
 		e.refuse(w, &wire.Refusal{Status: http.StatusNotFound, Text: "no endpoint has this path"})
 	})
-	return mux
+	return e.withPath(mux)
+}
+
+// withPath gives next only targets that have a path: "http://host" is "http://host/" (RFC 9110 4.2.3). A ServeMux
+// would redirect there, which WebSocket clients do not follow.
+func (e *edge) withPath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Opaque != "": // "GET host:80", which is for CONNECT alone (RFC 9112 3.2.3)
+			e.refuse(w, &wire.Refusal{Status: http.StatusBadRequest, Text: "request target is neither a path nor a URL"})
+			return
+		case r.URL.Path == "":
+			r = r.Clone(r.Context())
+			r.URL.Path = "/"
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // exactPattern makes a path that ends in "/" match itself alone, not the whole tree below it.

@@ -132,20 +132,23 @@ func TestOnlyAppKnowsEveryone(t *testing.T) {
 // starters are the files that may start a goroutine, with who waits for it. Any other goroutine would
 // have nobody who does.
 var starters = map[string]string{
-	"cmd/broker/main.go":        "the second signal; ends with the process",
-	"internal/app/app.go":       "what listens; stop waits",
-	"internal/bus/notices.go":   "callbacks to the application; Publisher.Close waits",
-	"internal/bus/publisher.go": "the one that publishes; Publisher.Close waits",
-	"internal/bus/server.go":    "the embedded server's end; Shutdown waits as long as it may",
-	"internal/bus/session.go":   "confirmer and watchdog of one connection to NATS; the session's end waits",
-	"internal/demo/actions.go":  "calls of the demo; Run waits",
-	"internal/hub/shutdown.go":  "the wait for the last connection; Shutdown waits",
-	"internal/rpc/observe.go":   "the end of streams when the server stops; Stop waits",
-	"internal/rpc/server.go":    "the graceful stop; Stop waits",
-	"internal/rpc/stream.go":    "the receiver of a SendStream; Stop waits",
-	"internal/ws/clock.go":      "the clock; Engine.Close waits",
-	"internal/ws/conn.go":       "the reader of a connection; Engine.Close waits",
-	"internal/ws/write.go":      "the writer that waits for a full socket; the connection's end waits",
+	"cmd/broker/main.go":         "the second signal; ends with the process",
+	"internal/app/app.go":        "what listens; stop waits",
+	"internal/bus/groups.go":     "subscribing to groups and delivering their messages; Bus.Close waits",
+	"internal/bus/nodejoin.go":   "the clock, the announcer, greetings; Bus.Close waits",
+	"internal/bus/notices.go":    "callbacks to the application; Publisher.Close waits",
+	"internal/bus/publisher.go":  "the one that publishes; Publisher.Close waits",
+	"internal/bus/serverstop.go": "the embedded server's end; Shutdown waits as long as it may",
+	"internal/bus/session.go":    "confirmer and watchdog of one connection to NATS; the session's end waits",
+	"internal/demo/actions.go":   "calls of the demo; Run waits",
+	"internal/hub/shutdown.go":   "the wait for the last connection; Shutdown waits",
+	"internal/rpc/guests.go":     "calls of other nodes; Stop waits as long as it may, and then the bus ends them",
+	"internal/rpc/observe.go":    "the end of streams when the server stops; Stop waits",
+	"internal/rpc/server.go":     "the graceful stop; Stop waits",
+	"internal/rpc/stream.go":     "the receiver of a SendStream; Stop waits",
+	"internal/ws/clock.go":       "the clock; Engine.Close waits",
+	"internal/ws/conn.go":        "the reader of a connection; Engine.Close waits",
+	"internal/ws/write.go":       "the writer that waits for a full socket; the connection's end waits",
 }
 
 // TestEveryGoroutineHasAnOwner finds go statements and calls of Go, as a WaitGroup has it.

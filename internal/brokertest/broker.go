@@ -41,6 +41,7 @@ type Broker struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	stderr syncBuffer
+	first  chan string // the first line of stdout
 	exited chan struct{}
 	code   int
 }
@@ -91,10 +92,18 @@ func Start(t testing.TB, args ...string) *Broker {
 	return b
 }
 
-// Launch starts a broker with just these arguments and does not wait.
+// Launch starts a broker with just these arguments and waits until it is ready or has ended.
 func Launch(t testing.TB, args ...string) *Broker {
 	t.Helper()
-	b := &Broker{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{})}
+	b := Begin(t, args...)
+	b.await(Patience)
+	return b
+}
+
+// Begin starts a broker with just these arguments and waits for nothing. It is stopped with the test.
+func Begin(t testing.TB, args ...string) *Broker {
+	t.Helper()
+	b := &Broker{t: t, cmd: exec.Command(Binary(t), args...), exited: make(chan struct{}), first: make(chan string, 1)}
 	stdout, err := b.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -103,36 +112,34 @@ func Launch(t testing.TB, args ...string) *Broker {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := make(chan string, 1)
-	go b.watch(stdout, lines)
+	go b.watch(stdout)
 	t.Cleanup(func() { b.cleanup() })
-	b.ready(lines)
 	return b
 }
 
 // watch reads the first line of stdout, drains the rest, and reaps the process.
-func (b *Broker) watch(stdout io.Reader, first chan<- string) {
+func (b *Broker) watch(stdout io.Reader) {
 	r := bufio.NewReader(stdout)
 	line, _ := r.ReadString('\n')
-	first <- line
+	b.first <- line
 	_, _ = io.Copy(io.Discard, r)
 	_ = b.cmd.Wait()
 	b.code = b.cmd.ProcessState.ExitCode()
 	close(b.exited)
 }
 
-// ready waits for the ready line or the end of the process.
-func (b *Broker) ready(lines <-chan string) {
+// await waits for the ready line or the end of the process.
+func (b *Broker) await(patience time.Duration) {
 	b.t.Helper()
 	select {
-	case line := <-lines:
+	case line := <-b.first:
 		if line == "" {
 			return
 		}
 		if err := json.Unmarshal([]byte(line), &b.Ready); err != nil {
 			b.t.Fatalf("ready line %q: %v", line, err)
 		}
-	case <-time.After(Patience):
+	case <-time.After(patience):
 		b.t.Fatalf("no ready line; stderr:\n%s", b.Stderr())
 	}
 }

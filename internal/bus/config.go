@@ -26,6 +26,9 @@ const (
 type Config struct {
 	// URLs of one server or of several of one cluster. A user, password or token may be part of them.
 	URLs []string
+	// OnlyURLs keeps to them. Otherwise a server's word of others in its cluster is taken: they serve as well,
+	// but for a broker with a server of its own they are further away.
+	OnlyURLs bool
 	// Name that the server shows for our connections.
 	Name string
 	Auth Auth
@@ -39,6 +42,8 @@ type Config struct {
 	// StaleAfter is how long a server may confirm nothing before its connection is given up; it grows up
 	// to eightfold while that does not help. 0: DefaultStaleAfter.
 	StaleAfter time.Duration
+	// Peers has the times of what nodes say to each other; the zero value: the defaults.
+	Peers PeersConfig
 	// OnUnsendable is told of an event that was taken but does not fit into the server's max_payload.
 	// Like OnMaxPayload it is called on a goroutine of its own and must not block for long. May be nil.
 	OnUnsendable func(conn *hub.Conn, size, max int)
@@ -119,12 +124,15 @@ func (c Config) checkFiles() error {
 	return nil
 }
 
-// options that both of our connections have.
+// options that all of our connections have.
 func (c Config) options(d *dialer) ([]nats.Option, error) {
 	opts := []nats.Option{
 		nats.Name(c.Name), nats.Timeout(d.timeout), nats.SetCustomDialer(d),
-		// Both find a dead host on a quiet connection within half a minute.
+		// They find a dead host on a quiet connection within half a minute.
 		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+	}
+	if c.OnlyURLs {
+		opts = append(opts, nats.IgnoreDiscoveredServers())
 	}
 	switch a := c.Auth; {
 	case a.User != "":

@@ -22,7 +22,7 @@ func (o *outbox) rewind() {
 func (o *outbox) next(batch []entry, over func() bool) (first uint64, _ []entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.sent == o.tail {
+	for o.sent == o.tail || o.frozen {
 		if over() || o.stopping && o.head == o.tail {
 			return 0, nil
 		}
@@ -77,11 +77,19 @@ func (o *outbox) crowded() bool {
 	return o.stopping || o.bytes > o.limit/2
 }
 
-// state answers the oldest event that is not confirmed, and whether there is one.
+// state answers the oldest event that is not confirmed, and whether the server owes something: what a freeze
+// keeps from being published it does not.
 func (o *outbox) state() (head uint64, some bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.head, o.head != o.tail
+	return o.head, o.head != o.tail && (!o.frozen || o.sent != o.head)
+}
+
+// progress answers how many events were ever taken, and how many of them confirmed.
+func (o *outbox) progress() (taken, confirmed uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.tail, o.head
 }
 
 // wake lets both readers look again at whether their session is over.

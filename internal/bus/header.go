@@ -2,13 +2,14 @@ package bus
 
 import "github.com/holdfast-broker/holdfast/internal/hub"
 
-// The headers of events and replies.
+// The headers of events, replies and group messages.
 const (
 	HeaderSeq        = "Holdfast-Seq"
 	HeaderOpcode     = "Holdfast-Opcode"
 	HeaderUser       = "Holdfast-User"
 	HeaderAttrPrefix = "Holdfast-Attr-"
 	HeaderMsgID      = "Nats-Msg-Id"
+	HeaderExcept     = "Holdfast-Except"
 )
 
 const upperHex = "0123456789ABCDEF"

@@ -1,33 +1,26 @@
 package bus
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
-// inbound is the connection for what flows towards the broker. It is an ordinary one that nats.go keeps
-// and makes again: nothing is published on it that must not be lost.
+// inbound is the connection for what flows towards the broker from backends and publishers.
 type inbound struct {
+	link
 	config   Config
 	subjects Subjects
-	nc       *nats.Conn
-	dialer   *dialer
-	closed   chan struct{} // nats.go has ended
-	replies  Replies       // set before the subscription
+	replies  Replies // set before the subscription
+	groups   *groups
 
 	delivered atomic.Uint64
 	acks      atomic.Uint64
-	slow      atomic.Uint64 // times messages were lost because replies came too fast
-	denied    atomic.Uint64
 
 	mu      sync.Mutex
 	refused map[hub.Reason]uint64
@@ -40,30 +33,18 @@ type InboundStats struct {
 	Delivered    uint64                // replies that a connection took
 	Refused      map[hub.Reason]uint64 // replies that it did not
 	Acks         uint64                // JetStream acknowledgements dropped
-	SlowConsumer uint64                // times nats.go had to drop replies because they came too fast
+	SlowConsumer uint64                // times nats.go had to drop replies or group messages because they came too fast
 	Denied       uint64                // permission errors of the server
 	Reconnects   uint64
 }
 
-// newInbound connects; the publisher has just shown that there is a server.
 func newInbound(c Config, s Subjects) (*inbound, error) {
 	in := &inbound{
-		config: c, subjects: s, dialer: newDialer(context.Background(), dialTimeout), closed: make(chan struct{}),
-		refused: make(map[hub.Reason]uint64), streams: make(map[string]struct{}),
+		config: c, subjects: s, refused: make(map[hub.Reason]uint64), streams: make(map[string]struct{}),
 	}
-	opts, err := c.options(in.dialer)
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(firstWait), nats.ReconnectJitter(firstWait, firstWait),
-		nats.ReconnectBufSize(-1), // a verdict that waits for a server helps nobody
-		nats.IgnoreAuthErrorAbort(),
-		nats.ClosedHandler(func(*nats.Conn) { close(in.closed) }),
-		nats.ErrorHandler(in.asyncError))
-	if in.nc, err = nats.Connect(c.servers(), opts...); err != nil {
-		return nil, fmt.Errorf("nats: cannot connect to %s: %w", c.shown(), err)
-	}
-	return in, nil
+	in.groups = newGroups(in)
+	in.onSlow = in.groups.lost
+	return in, in.connect(c, "replies")
 }
 
 // serve subscribes to the replies of a node. When it returns the server knows.
@@ -128,22 +109,6 @@ func (in *inbound) acked(stream string) {
 	}
 }
 
-func (in *inbound) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
-	var n uint64
-	switch {
-	case errors.Is(err, nats.ErrSlowConsumer):
-		n = in.slow.Add(1)
-	case errors.Is(err, nats.ErrPermissionViolation):
-		n = in.denied.Add(1)
-	default:
-		in.config.Logger.Debug("nats: connection for replies", "error", err)
-		return
-	}
-	if n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
-		in.config.Logger.Error("nats: connection for replies", "error", err, "times", n)
-	}
-}
-
 func (in *inbound) stats() InboundStats {
 	in.mu.Lock()
 	refused := make(map[hub.Reason]uint64, len(in.refused))
@@ -153,12 +118,4 @@ func (in *inbound) stats() InboundStats {
 		Connected: in.nc.IsConnected(), Delivered: in.delivered.Load(), Refused: refused, Acks: in.acks.Load(),
 		SlowConsumer: in.slow.Load(), Denied: in.denied.Load(), Reconnects: in.nc.Stats().Reconnects,
 	}
-}
-
-// close ends the connection within about a second, also when its server hangs.
-func (in *inbound) close() {
-	hung := time.AfterFunc(time.Second, in.dialer.cut)
-	defer hung.Stop()
-	in.nc.Close()
-	<-in.closed
 }

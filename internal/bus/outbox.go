@@ -48,6 +48,7 @@ type outbox struct {
 	sentOnce  uint64  // all before were published at least once
 	bytes     int
 	stopping  bool // nothing more is taken
+	frozen    bool // nothing is published, and messages are not taken
 	waiting   map[*hub.Conn]struct{}
 	counts    outboxCounts
 }
@@ -99,7 +100,23 @@ func (o *outbox) fullLocked(k hub.Kind, size int) bool {
 	case hub.KindOpen, hub.KindClose, hub.KindWritable:
 		return false
 	}
-	return o.bytes > 0 && o.bytes+size > o.limit
+	return o.frozen || o.bytes > 0 && o.bytes+size > o.limit
+}
+
+// freeze keeps everything from being published until thaw.
+func (o *outbox) freeze() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.frozen = true
+}
+
+// thaw ends a freeze and answers the connections that can be told that there is room again.
+func (o *outbox) thaw() []*hub.Conn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.frozen = false
+	o.toPublish.Broadcast()
+	return o.roomLocked()
 }
 
 func (o *outbox) refuseLocked(c *hub.Conn) {
@@ -186,7 +203,7 @@ func (o *outbox) forgetLocked(en *entry) {
 }
 
 func (o *outbox) roomLocked() []*hub.Conn {
-	if o.bytes > o.limit/2 || len(o.waiting) == 0 {
+	if o.frozen || o.bytes > o.limit/2 || len(o.waiting) == 0 {
 		return nil
 	}
 	conns := make([]*hub.Conn, 0, len(o.waiting))

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-broker/holdfast/internal/bus/life"
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
@@ -23,7 +24,8 @@ type Publisher struct {
 	subjects Subjects
 	outbox   *outbox
 	notices  *notices
-	ctx      context.Context // ends when Close gives up
+	record   atomic.Pointer[life.Record] // nil: opens and closes are not recorded
+	ctx      context.Context             // ends when Close gives up
 	giveUp   context.CancelFunc
 	done     chan struct{} // closed when run has returned
 
@@ -81,6 +83,9 @@ var writablePayload = []byte(`{"buffered_amount":0}`)
 func (p *Publisher) Publish(e hub.Event) bool {
 	switch e.Kind {
 	case hub.KindOpen, hub.KindClose:
+		if r := p.record.Load(); r != nil {
+			return p.recordFirst(r, e)
+		}
 		return p.publishJSON(&e)
 	case hub.KindWritable:
 		return p.outbox.put(&e, writablePayload)

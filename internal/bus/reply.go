@@ -23,7 +23,11 @@ type Replies interface {
 
 // replyMessage reads what shall be sent, or why it cannot be.
 func replyMessage(t ReplyTarget, m *nats.Msg) (*hub.Message, error) {
-	opcode := t.Opcode
+	return inboundMessage(t.Opcode, m)
+}
+
+// inboundMessage reads what shall be sent; the opcode is what it is without a header.
+func inboundMessage(opcode hub.Opcode, m *nats.Msg) (*hub.Message, error) {
 	if values, set := m.Header[HeaderOpcode]; set {
 		switch v := values[0]; v {
 		case "text":

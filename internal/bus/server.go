@@ -21,11 +21,8 @@ const (
 	DefaultMaxPayload   = 8 << 20
 )
 
-const (
-	serverReadyTimeout = 30 * time.Second // JetStream reads its files before the port opens
-	serverDrainTimeout = 5 * time.Second
-	serverStopTimeout  = 3 * time.Second
-)
+// serverReadyTimeout bounds the wait for the port: JetStream reads its files before it opens.
+const serverReadyTimeout = 30 * time.Second
 
 // ServerConfig says how the embedded NATS server runs.
 type ServerConfig struct {
@@ -35,6 +32,8 @@ type ServerConfig struct {
 	// JetStream knows its peers.
 	StoreDir   string
 	ServerName string
+	// Cluster to be a server of; the zero value: none.
+	Cluster ClusterConfig
 	// MaxPayload is the limit for headers and payload of one message, in bytes; 0: DefaultMaxPayload.
 	MaxPayload int
 	// Logger for the server's messages, which below a warning are debug messages; nil: slog.Default().
@@ -45,20 +44,20 @@ type ServerConfig struct {
 type Server struct {
 	nats   *server.Server
 	logger *slog.Logger
+	// systemPassword is that of systemUser; empty: there is no cluster.
+	systemPassword string
 }
 
-// StartServer starts the server and waits until it is ready. Its errors are one line.
-func StartServer(c ServerConfig) (*Server, error) {
+// StartServer starts the server and waits until it is ready, which in a cluster takes a majority of its
+// servers: that wait ends only with ctx. Its errors are one line.
+func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	c.Listen = cmp.Or(c.Listen, DefaultServerListen)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	opts, err := c.options()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWritable(c.StoreDir); err != nil {
-		return nil, err
-	}
-	if err := checkFree(c.Listen); err != nil {
+	if err := c.checkMachine(); err != nil {
 		return nil, err
 	}
 	ns, err := server.NewServer(opts)
@@ -68,33 +67,67 @@ func StartServer(c ServerConfig) (*Server, error) {
 	log := &serverLog{to: c.Logger, fatal: make(chan error, 1)}
 	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
+	s := &Server{nats: ns, logger: c.Logger}
 	if err := awaitReady(ns, log); err != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
+		s.end()
 		return nil, fmt.Errorf("embedded nats on %s: %w", c.Listen, err)
 	}
-	return &Server{nats: ns, logger: c.Logger}, nil
+	if c.Cluster.Name == "" {
+		return s, nil
+	}
+	s.systemPassword = password(c.Cluster.Secret, systemPurpose)
+	if err := s.awaitCluster(ctx); err != nil {
+		s.Shutdown(context.Background())
+		return nil, fmt.Errorf("embedded nats: cluster %s: %w", c.Cluster.Name, err)
+	}
+	return s, nil
 }
 
 func (c ServerConfig) options() (*server.Options, error) {
-	host, portText, err := net.SplitHostPort(c.Listen)
+	host, port, err := splitAddress("listen address", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded nats: listen address %q: want host:port", c.Listen)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("embedded nats: listen address %q: port is not a number up to 65535", c.Listen)
+		return nil, err
 	}
 	opts := &server.Options{
-		Host: host, Port: int(port), ServerName: c.ServerName,
+		Host: host, Port: port, ServerName: c.ServerName,
 		JetStream: true, StoreDir: c.StoreDir,
 		MaxPayload: int32(cmp.Or(c.MaxPayload, DefaultMaxPayload)),
 		NoSigs:     true, // signals are the application's
 	}
-	if port == 0 {
-		opts.Port = server.RANDOM_PORT
+	if c.Cluster.Name != "" {
+		err = c.Cluster.apply(opts)
 	}
-	return opts, nil
+	return opts, err
+}
+
+// splitAddress takes host and port apart; port 0 becomes what the server calls a random one.
+func splitAddress(what, address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("embedded nats: %s %q: want host:port", what, address)
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("embedded nats: %s %q: port is not a number up to 65535", what, address)
+	}
+	if n == 0 {
+		return host, server.RANDOM_PORT, nil
+	}
+	return host, int(n), nil
+}
+
+// checkMachine finds what the server would say less clearly, or only after JetStream has started.
+func (c ServerConfig) checkMachine() error {
+	if err := checkWritable(c.StoreDir); err != nil {
+		return err
+	}
+	if err := checkFree(c.Listen); err != nil || c.Cluster.Name == "" {
+		return err
+	}
+	if err := checkFree(c.Cluster.Listen); err != nil {
+		return err
+	}
+	return checkJoins(c.StoreDir)
 }
 
 // checkWritable fails with a clearer line than JetStream would.
@@ -140,47 +173,3 @@ func awaitReady(ns *server.Server, log *serverLog) error {
 
 // URL is where clients on this machine reach the server.
 func (s *Server) URL() string { return s.nats.ClientURL() }
-
-// Shutdown waits until no client has bytes pending, at most 5 s and until ctx ends, and stops the
-// server. While it stops, the server writes to each client once more what is left (2.15.2, when it is
-// awaited); the wait is there so that delivery does not hang on that one write.
-func (s *Server) Shutdown(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, serverDrainTimeout)
-	defer cancel()
-	for s.pending() > 0 {
-		if !sleep(ctx, 5*time.Millisecond) {
-			s.logger.Warn("embedded nats: stopped with bytes not yet delivered to clients", "bytes", s.pending())
-			break
-		}
-	}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.nats.Shutdown()
-		s.nats.WaitForShutdown()
-	}()
-	select {
-	case <-stopped:
-	case <-time.After(serverStopTimeout):
-		// A client that reads nothing holds the server in a write for up to 10 s (measured). JetStream
-		// was closed before that, so nothing is lost when the process ends now.
-		s.logger.Warn("embedded nats: a client does not let go; not waiting for it")
-	}
-}
-
-// pending is the number of bytes that wait in the server for its clients to read.
-func (s *Server) pending() (bytes int) {
-	const page = 1024
-	for offset := 0; ; offset += page {
-		z, err := s.nats.Connz(&server.ConnzOptions{Offset: offset, Limit: page})
-		if err != nil {
-			return bytes
-		}
-		for _, c := range z.Conns {
-			bytes += c.Pending
-		}
-		if len(z.Conns) < page {
-			return bytes
-		}
-	}
-}

@@ -21,7 +21,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func startServer(t testing.TB, dir string) *Server {
 	t.Helper()
-	s, err := StartServer(ServerConfig{Listen: "127.0.0.1:0", StoreDir: dir, ServerName: "here", Logger: quiet})
+	s, err := StartServer(context.Background(), ServerConfig{Listen: "127.0.0.1:0", StoreDir: dir, ServerName: "here", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestEmbeddedServerErrorsAreOneClearLine(t *testing.T) {
 		"no dir":        {"127.0.0.1:0", "", []string{"no store directory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := StartServer(ServerConfig{Listen: test.listen, StoreDir: test.dir, Logger: quiet})
+			s, err := StartServer(context.Background(), ServerConfig{Listen: test.listen, StoreDir: test.dir, Logger: quiet})
 			if err == nil {
 				s.Shutdown(context.Background())
 				t.Fatal("started")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // serverLog carries the embedded server's messages to slog: notices are everyday things there, so they
@@ -14,10 +15,24 @@ type serverLog struct {
 	fatal chan error
 }
 
+// milder are messages that sound worse than they are here, by how they begin.
+var milder = []struct {
+	begin string
+	level slog.Level
+}{
+	{"Plaintext passwords detected", slog.LevelDebug},          // derived from the secret in memory; there is no file
+	{"Waiting for routing to be established", slog.LevelDebug}, // Server.await says it better
+	{"Error trying to connect to route", slog.LevelWarn},       // another server is down; it tries for ever
+}
+
 func (l *serverLog) log(level slog.Level, format string, v []any) {
-	if l.to.Enabled(context.Background(), level) {
-		l.to.Log(context.Background(), level, "embedded nats: "+fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	for _, m := range milder {
+		if strings.HasPrefix(text, m.begin) {
+			level = m.level
+		}
 	}
+	l.to.Log(context.Background(), level, "embedded nats: "+text)
 }
 
 // Noticef and the others implement the server's Logger.

@@ -48,6 +48,9 @@ func (s *session) run() error {
 		if len(batch) == 0 {
 			return s.nc.LastError()
 		}
+		if !s.p.mayPublish() {
+			continue // next waits now
+		}
 		for i := range batch {
 			if err := s.publish(first+uint64(i), &batch[i]); err != nil {
 				return err

@@ -80,6 +80,40 @@ func (s Subjects) Replies(node hub.NodeID) string {
 	return s.inbound + ".*.reply." + string(node) + ".>"
 }
 
+// Group is `<inbound>.<namespace>.group.<group>`, whose messages go to every member. It fails for names that
+// would not be one token each.
+func (s Subjects) Group(namespace, group string) (subject string, ok bool) {
+	if !validNamespace(namespace) || !validGroup(group) {
+		return "", false
+	}
+	return s.inbound + "." + namespace + ".group." + group, true
+}
+
+// ParseGroup reads a subject that Group made.
+func (s Subjects) ParseGroup(subject string) (namespace, group string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.inbound+".")
+	if !ok {
+		return "", "", false
+	}
+	if namespace, rest, ok = strings.Cut(rest, "."); !ok {
+		return "", "", false
+	}
+	group, ok = strings.CutPrefix(rest, "group.")
+	return namespace, group, ok && validNamespace(namespace) && validGroup(group)
+}
+
+func validNamespace(s string) bool {
+	return len(s) >= 1 && len(s) <= 32 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+}
+
+func validGroup(s string) bool {
+	return len(s) >= 1 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_=:@-", r)
+	})
+}
+
 // ReplyTarget is what a reply subject names.
 type ReplyTarget struct {
 	Namespace, Node, ID string

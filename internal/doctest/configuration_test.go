@@ -161,6 +161,7 @@ clients: {stranger: 1}
 control: {stranger: 1}
 ops: {stranger: 1}
 nats: {stranger: 1, tls: {stranger: 1}}
+cluster: {stranger: 1}
 drain: {stranger: 1}
 log: {stranger: 1}
 listen: [{stranger: 1, tls: {stranger: 1}}]

@@ -32,6 +32,12 @@ var ways = map[string]way{
 	"README.md#Ten lines in your language/2": {run: tenLinesNode},
 	"README.md#Ten lines in your language/3": {run: tenLinesGo},
 
+	"docs/cluster.md#On one machine, to try it/1": {run: embeddedCluster},
+	"docs/cluster.md#On one machine, to try it/2": {because: "embeddedCluster runs it"},
+	"docs/cluster.md#On one machine, to try it/3": {because: "embeddedCluster compares it"},
+	"docs/cluster.md#On three machines/1":         {run: clusterFile},
+	"docs/cluster.md#Replacing a machine/1":       {because: "embeddedCluster runs it"},
+
 	"docs/configuration.md#Configuration/1": {run: configCommands},
 	"docs/configuration.md#An example/1":    {run: exampleFile},
 	"docs/configuration.md#TLS/1":           {run: tlsFile},

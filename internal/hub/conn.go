@@ -24,6 +24,8 @@ type Conn struct {
 	attributes []Attribute // sorted by name; replaced, never changed
 	carried    []Attribute // those that message events carry
 	ended      bool
+	recording  bool        // the open event is not published yet: nothing else may be
+	writable   bool        // a writable event waits for that
 	expiry     *time.Timer // ends the connection; nil without expiry
 	expireTime time.Time
 	closers    []func(*Closed) // waiting for the end
@@ -42,11 +44,31 @@ func (c *Conn) ID() ID { return ID{node: c.hub.node, key: c.key} }
 // AppendID appends the text form of the ID, without an allocation.
 func (c *Conn) AppendID(dst []byte) []byte { return c.ID().append(dst) }
 
+// OpenTime is when the connection was accepted.
+func (c *Conn) OpenTime() time.Time { return c.openTime }
+
 // Endpoint is what the connection was accepted under.
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
 
-// Room tells the socket that the bus has room again.
-func (c *Conn) Room() { c.socket.Room() }
+// Room is called by the Publisher when it has room again, and once after it kept an open event back.
+func (c *Conn) Room() {
+	c.mu.Lock()
+	c.recording = false
+	if c.writable && !c.ended {
+		c.publishLocked(Event{Kind: KindWritable, Seq: c.seq})
+	}
+	c.writable = false
+	c.mu.Unlock()
+	c.socket.Room()
+}
+
+// Recording reports whether the open event is kept back: the socket must not be read before its Room is
+// called.
+func (c *Conn) Recording() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.recording
+}
 
 // open publishes the first event. Nobody but the registry knows the connection yet.
 func (c *Conn) open() {
@@ -54,18 +76,18 @@ func (c *Conn) open() {
 	defer c.mu.Unlock()
 	c.seq = 1
 	info := c.infoLocked()
-	c.publishLocked(Event{Kind: KindOpen, Seq: 1, Info: &info})
+	c.recording = !c.publishLocked(Event{Kind: KindOpen, Seq: 1, Info: &info})
 }
 
 // publishLocked fills in what every event has in common and hands it to the bus, then to watches.
 func (c *Conn) publishLocked(e Event) bool {
 	e.Conn = c
 	e.User = c.user
-	if !c.hub.publisher.Publish(e) {
-		return false
+	taken := c.hub.publisher.Publish(e)
+	if taken || e.Kind == KindOpen {
+		c.hub.watches.deliver(&e)
 	}
-	c.hub.watches.deliver(&e)
-	return true
+	return taken
 }
 
 // Message publishes a message of the client. On false the bus had no room: the socket keeps the message,
@@ -102,7 +124,11 @@ func (c *Conn) Writable() { c.control(KindWritable, nil) }
 func (c *Conn) control(k Kind, payload []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
+	switch {
+	case c.ended:
+		return true
+	case c.recording: // only a writable: nothing is read yet
+		c.writable = true
 		return true
 	}
 	return c.publishLocked(Event{Kind: k, Seq: c.seq, Payload: payload})

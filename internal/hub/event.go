@@ -79,7 +79,8 @@ type Publisher interface {
 	//
 	// It answers false when it has no room: the event is not taken, and once there is room it calls
 	// e.Conn.Room, from another goroutine. Events that cannot be held back (open, close, writable) are
-	// always taken.
+	// always taken; false for an open means that it is taken but not published yet, and then Room is
+	// called as soon as other events of the connection may follow.
 	Publish(e Event) bool
 }
 

@@ -33,6 +33,7 @@ type Hub struct {
 	live     sync.WaitGroup // connections whose close event is not yet published
 
 	opened atomic.Uint64
+	frozen atomic.Bool
 
 	endedMu  sync.Mutex
 	ended    Traffic // of connections that have ended
@@ -92,10 +93,32 @@ func (h *Hub) Lookup(s string) (*Conn, error) {
 	if id.node != h.node {
 		return nil, ErrGone
 	}
+	if h.frozen.Load() {
+		return nil, ErrBusAway
+	}
 	if c := h.registry.get(id.key); c != nil {
 		return c, nil
 	}
 	return nil, ErrNotFound
+}
+
+// SetFrozen says that the bus cannot be relied on: until that ends Lookup fails with ErrBusAway, because
+// another node may be speaking for the connections of this one. Sockets stay as they are.
+func (h *Hub) SetFrozen(frozen bool) { h.frozen.Store(frozen) }
+
+// Frozen reports what SetFrozen said last.
+func (h *Hub) Frozen() bool { return h.frozen.Load() }
+
+// EachOpen visits every connection whose open event was given to the Publisher and whose close event was
+// not. No event of the connection happens during a visit, which must not call the hub.
+func (h *Hub) EachOpen(visit func(c *Conn, user string)) {
+	h.registry.each(func(c *Conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.seq > 0 && !c.ended {
+			visit(c, c.user)
+		}
+	})
 }
 
 // Len is the number of connections.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -10,22 +11,41 @@ import (
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
-// service is ConnectionService on the connections of this node. Its methods answer errors of the core;
-// the interceptors make statuses of them.
+// service is ConnectionService. Its methods answer errors of the core; the interceptors make statuses of
+// them. What is about one connection acts on those of this node, see Server.routeUnary; the rest asks
+// the other nodes by itself, and what ends in Here is the share of this node, for them to ask.
 type service struct {
 	holdfastv1.UnimplementedConnectionServiceServer
 
 	// static after newService
 	hub      *hub.Hub
+	peers    Peers
+	methods  map[string]method
 	stop     <-chan struct{} // closed when the server stops: nothing waits for a client any more
 	recovery *recovery
 	marks    fragmentMarks
 
 	background sync.WaitGroup // goroutines that may outlive the call they serve for a moment
+	streams    atomic.Uint64  // SendStreams that have reached other nodes; the number of the last
+	watches    runningWatches
+	drain      drain
 }
 
-func newService(h *hub.Hub, stop <-chan struct{}, r *recovery) *service {
-	return &service{hub: h, stop: stop, recovery: r, marks: newFragmentMarks()}
+func newService(h *hub.Hub, c *Config, stop <-chan struct{}, r *recovery) *service {
+	s := &service{hub: h, peers: c.Peers, stop: stop, recovery: r, marks: newFragmentMarks()}
+	s.methods = s.methodTable()
+	s.watches.watches = make(map[*watch]struct{})
+	s.drain.begin = c.Drain
+	return s
+}
+
+func (s *service) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // await waits for what a callback of the core will put into the channel, which has room for it, so
@@ -68,8 +88,8 @@ func (s *service) Close(ctx context.Context, req *holdfastv1.CloseRequest) (*hol
 	if err != nil {
 		return nil, err
 	}
-	if n := len(req.GetReason()); n > MaxCloseReason {
-		return nil, tooLong(hub.ReasonTooLong, "reason", n, MaxCloseReason)
+	if err := readCloseReason(req.GetReason()); err != nil {
+		return nil, err
 	}
 	cf, err := readConfirmation(req.GetConfirmation(), hub.Received, hub.Received)
 	if err != nil {

@@ -62,7 +62,7 @@ func connectionOf(i *hub.Info) *holdfastv1.Connection {
 		State: holdfastv1.Connection_OPEN, Paused: i.Paused,
 		Url: f.URL, Host: f.Host, RemoteAddress: f.RemoteAddress, Headers: headersOf(f.Headers),
 		Subprotocol: f.Subprotocol, Extensions: f.Extensions, Tls: tlsOf(f.TLS),
-		User: i.User, Attributes: attributesOf(i.Attributes),
+		User: i.User, Attributes: attributesOf(i.Attributes), Groups: i.Groups,
 		OpenTime: timestampOf(i.OpenTime), ExpireTime: timestampOf(i.ExpireTime), Rtt: durationOf(i.RTT),
 		BufferedAmount: i.Buffered,
 		MessagesIn:     i.Traffic.MessagesIn, BytesIn: i.Traffic.BytesIn,

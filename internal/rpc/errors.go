@@ -86,6 +86,45 @@ func refusalOf(err error) *hub.Error {
 	return errInternal
 }
 
+// told is what a failure inside an answer says of an error, which may be a status of another node.
+func told(err error) (class, string) {
+	if _, isRefusal := errors.AsType[*hub.Error](err); !isRefusal {
+		if st, ok := status.FromError(err); ok {
+			return class{st.Code(), reasonOf(st)}, st.Message()
+		}
+	}
+	refusal := refusalOf(err)
+	return classes[refusal.Reason], refusal.Text
+}
+
+// reasonOf is the reason in the details of a status; unspecified when it has none that we know.
+func reasonOf(st *status.Status) holdfastv1.ErrorReason {
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return holdfastv1.ErrorReason(holdfastv1.ErrorReason_value[info.GetReason()])
+		}
+	}
+	return holdfastv1.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+// codeOf is the code of a failure that another node told.
+func codeOf(n int32) codes.Code {
+	if n <= int32(codes.OK) || n >= int32(codeCount) {
+		return codes.Unknown
+	}
+	return codes.Code(n)
+}
+
+// aboutNode is a refusal that concerns a node rather than a connection.
+type aboutNode struct {
+	refusal *hub.Error
+	node    hub.NodeID
+}
+
+func (e *aboutNode) Error() string { return e.refusal.Text }
+
+func (e *aboutNode) Unwrap() error { return e.refusal }
+
 // isDefect reports whether an error is neither a refusal, nor a status, nor the end of the call.
 func isDefect(err error) bool {
 	if _, ok := status.FromError(err); ok { // also nil
@@ -110,18 +149,21 @@ func (s *service) statusOf(err error, id string) error {
 	refusal := refusalOf(err)
 	cl := classes[refusal.Reason]
 	st := status.New(cl.code, refusal.Text)
-	detailed, err := st.WithDetails(&errdetails.ErrorInfo{
-		Domain: Domain, Reason: cl.reason.String(), Metadata: s.metadata(refusal, id),
+	detailed, detailErr := st.WithDetails(&errdetails.ErrorInfo{
+		Domain: Domain, Reason: cl.reason.String(), Metadata: s.metadata(err, refusal, id),
 	})
-	if err != nil { // unreachable while metadata is UTF-8; the code is worth more than the detail
+	if detailErr != nil { // unreachable while metadata is UTF-8; the code is worth more than the detail
 		return st.Err()
 	}
 	return detailed.Err()
 }
 
 // metadata names what a program needs to act on a refusal, see error_reason.proto.
-func (s *service) metadata(refusal *hub.Error, id string) map[string]string {
+func (s *service) metadata(err error, refusal *hub.Error, id string) map[string]string {
 	md := make(map[string]string)
+	if about, ok := errors.AsType[*aboutNode](err); ok {
+		md["node"] = string(about.node)
+	}
 	if refusal.Field != "" {
 		md["field"], md["value"], md["allowed"] = refusal.Field, refusal.Value, refusal.Allowed
 	}

@@ -2,12 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"maps"
-	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,15 +18,50 @@ const (
 	maxPageBytes = 3 << 20
 )
 
-// List answers one page of the connections that match.
-func (s *service) List(_ context.Context, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
-	filter, err := readFilter(req.GetFilter())
+// List answers one page of the connections that match, in the order of their IDs and so node by node.
+func (s *service) List(ctx context.Context, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+	filter, after, err := readList(req)
 	if err != nil {
 		return nil, err
 	}
-	after, err := s.readPageToken(req.GetPageToken(), &filter)
+	page := &listPage{left: pageSize(req.GetPageSize())}
+	w := walk{service: s, after: after, only: filter.Node, full: func() bool { return page.left == 0 }}
+	w.ask = func(ctx context.Context, node hub.NodeID) (bool, error) {
+		share := &holdfastv1.ListRequest{Filter: req.GetFilter(), PageSize: uint32(page.left), PageToken: req.GetPageToken()}
+		resp, err := s.listOf(ctx, node, share)
+		return err == nil && page.add(resp), err
+	}
+	end, err := w.run(ctx)
 	if err != nil {
 		return nil, err
+	}
+	resp := &holdfastv1.ListResponse{Connections: page.connections, UnreachableNodes: end.unreachable}
+	switch n := len(page.connections); {
+	case end.behind != "":
+		resp.NextPageToken = pageToken(endOf(end.behind), filterHash(&filter))
+	case end.more:
+		resp.NextPageToken = pageToken(page.connections[n-1].GetId(), filterHash(&filter))
+	}
+	return resp, nil
+}
+
+// listOf is the share of one node, this or another.
+func (s *service) listOf(ctx context.Context, node hub.NodeID, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+	if node == s.hub.Node() {
+		return s.listHere(ctx, req)
+	}
+	resp := &holdfastv1.ListResponse{}
+	return resp, s.ask(ctx, node, holdfastv1.ConnectionService_List_FullMethodName, req, resp)
+}
+
+// listHere answers one page of this node's connections.
+func (s *service) listHere(_ context.Context, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+	filter, after, err := readList(req)
+	if err != nil {
+		return nil, err
+	}
+	if s.isBefore(after) {
+		after = nil
 	}
 	infos, more := s.hub.List(filter, after, pageSize(req.GetPageSize()))
 	resp, size := &holdfastv1.ListResponse{}, 0
@@ -46,13 +75,54 @@ func (s *service) List(_ context.Context, req *holdfastv1.ListRequest) (*holdfas
 	}
 	if more {
 		last := infos[len(resp.Connections)-1].ID
-		resp.NextPageToken = pageToken(last, &filter)
+		resp.NextPageToken = pageToken(last.String(), filterHash(&filter))
 	}
 	return resp, nil
 }
 
-// Count answers how many connections match.
-func (s *service) Count(_ context.Context, req *holdfastv1.CountRequest) (*holdfastv1.CountResponse, error) {
+// isBefore reports whether a listing that goes on behind that ID has not reached this node yet.
+func (s *service) isBefore(after *hub.ID) bool { return after != nil && after.Node() < s.hub.Node() }
+
+// listPage is a page that is put together from the shares of several nodes.
+type listPage struct {
+	connections []*holdfastv1.Connection
+	left        int // connections that it has room for
+	size        int // bytes
+}
+
+// add takes what there is room for, and reports whether there is more of that node.
+func (p *listPage) add(share *holdfastv1.ListResponse) (more bool) {
+	for _, c := range share.GetConnections() {
+		size := proto.Size(c)
+		if p.left == 0 || p.size+size > maxPageBytes && len(p.connections) > 0 {
+			return true
+		}
+		p.connections = append(p.connections, c)
+		p.size += size
+		p.left--
+	}
+	return share.GetNextPageToken() != ""
+}
+
+// Count answers how many connections match, on all nodes.
+func (s *service) Count(ctx context.Context, req *holdfastv1.CountRequest) (*holdfastv1.CountResponse, error) {
+	filter, err := readFilter(req.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	resp := &holdfastv1.CountResponse{}
+	g, err := gather(ctx, s, question{holdfastv1.ConnectionService_Count_FullMethodName, req, nodeLimit},
+		func(share *holdfastv1.CountResponse) { resp.Count += share.GetCount() })
+	if err != nil {
+		return nil, err
+	}
+	here := s.hub.Count(filter)
+	resp.UnreachableNodes, err = g.wait()
+	resp.Count += here
+	return resp, err
+}
+
+func (s *service) countHere(_ context.Context, req *holdfastv1.CountRequest) (*holdfastv1.CountResponse, error) {
 	filter, err := readFilter(req.GetFilter())
 	if err != nil {
 		return nil, err
@@ -60,11 +130,22 @@ func (s *service) Count(_ context.Context, req *holdfastv1.CountRequest) (*holdf
 	return &holdfastv1.CountResponse{Count: s.hub.Count(filter)}, nil
 }
 
-func pageSize(n uint32) int {
+func pageSize(n uint32) int { return sizeOf(n, DefaultPageSize, MaxPageSize) }
+
+func sizeOf(n uint32, byDefault, most int) int {
 	if n == 0 {
-		return DefaultPageSize
+		return byDefault
 	}
-	return int(min(n, MaxPageSize))
+	return min(int(n), most)
+}
+
+func readList(req *holdfastv1.ListRequest) (hub.Filter, *hub.ID, error) {
+	filter, err := readFilter(req.GetFilter())
+	if err != nil {
+		return filter, nil, err
+	}
+	after, err := readPageToken(req.GetPageToken(), filterHash(&filter))
+	return filter, after, err
 }
 
 func readFilter(f *holdfastv1.Filter) (hub.Filter, error) {
@@ -84,69 +165,4 @@ func readFilter(f *holdfastv1.Filter) (hub.Filter, error) {
 		Namespace: f.GetNamespace(), User: f.GetUser(), Group: f.GetGroup(),
 		Node: hub.NodeID(f.GetNode()), Attributes: f.GetAttributes(),
 	}, nil
-}
-
-// A page token is, in base64: a version, the hash of the filter, the ID of the last connection listed.
-const (
-	tokenVersion = 1
-	hashLen      = 8
-	tokenLen     = 1 + hashLen + idLen
-)
-
-func pageToken(last hub.ID, f *hub.Filter) string {
-	b := append(make([]byte, 0, tokenLen), tokenVersion)
-	b = append(b, filterHash(f)...)
-	b = append(b, last.String()...)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-// readPageToken answers where the listing goes on; nil: at the first connection. A token of another
-// node is refused: the connections it counted on have ended with that node.
-func (s *service) readPageToken(token string, f *hub.Filter) (*hub.ID, error) {
-	if token == "" {
-		return nil, nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err == nil && len(b) == tokenLen && b[0] == tokenVersion && string(b[1:1+hashLen]) == string(filterHash(f)) {
-		if id, err := hub.ParseID(string(b[1+hashLen:])); err == nil && id.Node() == s.hub.Node() {
-			return &id, nil
-		}
-	}
-	return nil, hub.Invalid(hub.InvalidPageToken, "page_token", token, "next_page_token of a List with the same filter")
-}
-
-// filterHash is the same in every process, so that any node could read a token.
-func filterHash(f *hub.Filter) []byte {
-	h := sha256.New()
-	part := func(s string) { // with its length, so that ("ab", "c") is not ("a", "bc")
-		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
-		h.Write([]byte(s))
-	}
-	part(f.Namespace)
-	part(f.User)
-	part(f.Group)
-	part(string(f.Node))
-	for _, name := range slices.Sorted(maps.Keys(f.Attributes)) {
-		part(name)
-		part(f.Attributes[name])
-	}
-	return h.Sum(nil)[:hashLen]
-}
-
-// readExpiry answers the time of an Update: nil when it changes nothing, the zero time for never.
-func readExpiry(req *holdfastv1.UpdateRequest) (*time.Time, error) {
-	at := req.GetExpireTime()
-	switch {
-	case at == nil && !req.GetClearExpireTime():
-		return nil, nil
-	case at == nil:
-		return new(time.Time), nil
-	case req.GetClearExpireTime():
-		return nil, hub.Invalid(hub.InvalidExpireTime, "clear_expire_time", "true", "false, or no expire_time")
-	}
-	t := at.AsTime()
-	if !at.IsValid() || t.IsZero() { // year 1, which the core would read as never
-		return nil, hub.Invalid(hub.InvalidExpireTime, "expire_time", t.Format(time.RFC3339Nano), "a time in the future")
-	}
-	return &t, nil
 }

@@ -121,6 +121,7 @@ func TestFilterEdges(t *testing.T) {
 	testEdges(t, edges)
 }
 
+// A token of another node is fine: any node can go on.
 func TestPageTokenFitsOneListingOnly(t *testing.T) {
 	b := start(t, Config{})
 	for range 3 {
@@ -151,7 +152,6 @@ func TestPageTokenFitsOneListingOnly(t *testing.T) {
 		"not base64":      {nil, "?"},
 		"short":           {nil, token[:8]},
 		"another version": {nil, changed(0, 2)},
-		"another node":    {nil, changed(tokenLen-idLen, raw[tokenLen-idLen]^1)},
 		"no ID":           {nil, changed(tokenLen-1, '!')},
 	} {
 		_, err := page(tt.filter, tt.token)

@@ -35,8 +35,13 @@ type broker struct {
 
 func start(t testing.TB, c Config) *broker {
 	t.Helper()
+	return startNode(t, hub.NewNodeID(), c)
+}
+
+func startNode(t testing.TB, id hub.NodeID, c Config) *broker {
+	t.Helper()
 	b := &broker{published: &hubtest.Publisher{}, listener: bufconn.Listen(1 << 20)}
-	b.hub = hub.New(hub.NewNodeID(), b.published)
+	b.hub = hub.New(id, b.published)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

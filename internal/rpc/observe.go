@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -44,10 +45,16 @@ func (c calls) count(method string, code codes.Code) {
 	}
 }
 
-// Calls answers how many calls of each method ended with each code. A stream counts once, when it ends.
-func (s *Server) Calls() map[MethodCode]uint64 {
+// Calls answers how many calls of each method clients made, by the code that they ended with. A stream
+// counts once, when it ends.
+func (s *Server) Calls() map[MethodCode]uint64 { return s.calls.totals() }
+
+// Forwarded is Calls for those that this node served for another one, where Calls has them, too.
+func (s *Server) Forwarded() map[MethodCode]uint64 { return s.forwarded.totals() }
+
+func (c calls) totals() map[MethodCode]uint64 {
 	all := make(map[MethodCode]uint64)
-	for method, row := range s.calls {
+	for method, row := range c {
 		for code := range row {
 			if n := row[code].Load(); n > 0 {
 				all[MethodCode{method, codes.Code(code)}] = n
@@ -102,8 +109,8 @@ func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.Str
 	switch {
 	case s.stopping():
 		return hub.ErrStopping
-	case isOurs(info.FullMethod):
-		return s.router.Stream(srv, stream, info.FullMethod, next)
+	case strings.HasPrefix(info.FullMethod, servicePrefix): // they know when the server stops
+		return next(srv, stream)
 	}
 	return s.untilStop(srv, stream, info.FullMethod, next)
 }
@@ -114,6 +121,11 @@ func (s *Server) statusOf(method string, err error, req any) error {
 	if about, ok := req.(oneConnection); ok {
 		id = about.GetConnectionId()
 	}
+	return s.toldStatus(method, err, id)
+}
+
+// toldStatus is statusOf for a call about that connection, if it was about one.
+func (s *Server) toldStatus(method string, err error, id string) error {
 	if isDefect(err) {
 		s.logger.Error("internal error in a call", "method", method, "error", err)
 	}

@@ -39,8 +39,10 @@ const (
 type Config struct {
 	// Logger takes defects; nil means slog.Default.
 	Logger *slog.Logger
-	// Router reaches the other nodes; nil means Alone.
-	Router Router
+	// Peers reach the other nodes; nil means that there are none.
+	Peers Peers
+	// Drain begins the drain of this node and does not block; DrainNode calls it once. Nil: it cannot be.
+	Drain func()
 }
 
 // Server is the gRPC server of one node.
@@ -49,33 +51,48 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	service  *service
-	router   Router
 	logger   *slog.Logger
 	recovery *recovery
-	calls    calls
+	calls    calls // of clients
+	// What other nodes ask of this one.
+	forwarded calls
+	guests    *guests
+	lanes     lanes
+	streams   remoteStreams
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed when Stop begins
 }
 
-// New makes a server of ConnectionService, health and reflection that acts on h. It is healthy from
+// services are those of the broker, by name.
+var services = []string{
+	holdfastv1.ConnectionService_ServiceDesc.ServiceName,
+	holdfastv1.GroupService_ServiceDesc.ServiceName,
+	holdfastv1.NodeService_ServiceDesc.ServiceName,
+}
+
+// New makes a server of the broker's services, health and reflection that acts on h. It is healthy from
 // the start.
 func New(h *hub.Hub, c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.Router == nil {
-		c.Router = Alone{}
+	if c.Peers == nil {
+		c.Peers = alone{h}
 	}
-	s := &Server{router: c.Router, logger: c.Logger, stop: make(chan struct{})}
+	s := &Server{logger: c.Logger, stop: make(chan struct{}), guests: newGuests()}
+	s.lanes.queues = make(map[lane][]func())
+	s.streams.streams = make(map[lane]*remoteStream)
 	s.recovery = &recovery{logger: c.Logger}
-	s.service = newService(h, s.stop, s.recovery)
+	s.service = newService(h, &c, s.stop, s.recovery)
 	s.health = health.NewServer()
 	s.grpc = grpc.NewServer(s.options()...)
 	holdfastv1.RegisterConnectionServiceServer(s.grpc, s.service)
+	holdfastv1.RegisterGroupServiceServer(s.grpc, groupService{service: s.service})
+	holdfastv1.RegisterNodeServiceServer(s.grpc, nodeService{service: s.service})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc) // v1 and v1alpha
-	s.calls = newCalls(s.grpc.GetServiceInfo())
+	s.calls, s.forwarded = newCalls(s.grpc.GetServiceInfo()), newCalls(s.grpc.GetServiceInfo())
 	s.SetServing(true)
 	return s
 }
@@ -94,14 +111,16 @@ func (s *Server) options() []grpc.ServerOption {
 	}
 }
 
-// SetServing sets what the health service answers, for the server ("") and for ConnectionService.
+// SetServing sets what the health service answers, for the server ("") and for the broker's services.
 func (s *Server) SetServing(serving bool) {
 	st := healthv1.HealthCheckResponse_NOT_SERVING
 	if serving {
 		st = healthv1.HealthCheckResponse_SERVING
 	}
 	s.health.SetServingStatus("", st)
-	s.health.SetServingStatus(holdfastv1.ConnectionService_ServiceDesc.ServiceName, st)
+	for _, name := range services {
+		s.health.SetServingStatus(name, st)
+	}
 }
 
 // Serve accepts calls until Stop; then it returns nil. It closes the listener.
@@ -109,7 +128,8 @@ func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
 
 // Stop refuses new calls with NODE_STOPPING, ends streams and whatever waits for a client connection,
 // lets the rest finish, and returns when every call has ended. When ctx ends first, for example because
-// a client does not read its stream, the calls are cut.
+// a client does not read its stream, the calls are cut. Calls of other nodes are refused and ended
+// alike; what of them is left when ctx ends goes on until their contexts end, with the bus.
 func (s *Server) Stop(ctx context.Context) {
 	s.SetServing(false)
 	s.stopOnce.Do(func() { close(s.stop) })
@@ -125,13 +145,8 @@ func (s *Server) Stop(ctx context.Context) {
 		<-done
 	}
 	s.service.background.Wait()
+	s.guests.close(ctx)
+	s.streams.dropAll()
 }
 
-func (s *Server) stopping() bool {
-	select {
-	case <-s.stop:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Server) stopping() bool { return s.service.stopping() }

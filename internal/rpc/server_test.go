@@ -3,12 +3,14 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -62,12 +64,38 @@ func TestCallsAreCounted(t *testing.T) {
 	}
 }
 
+// Whatever the services have, there is a row for.
+func TestEveryMethodIsCounted(t *testing.T) {
+	b := start(t, Config{})
+	for _, d := range []grpc.ServiceDesc{
+		holdfastv1.ConnectionService_ServiceDesc, holdfastv1.GroupService_ServiceDesc, holdfastv1.NodeService_ServiceDesc,
+	} {
+		for _, m := range d.Methods {
+			if b.server.calls["/"+d.ServiceName+"/"+m.MethodName] == nil {
+				t.Errorf("%s of %s is not counted", m.MethodName, d.ServiceName)
+			}
+		}
+	}
+}
+
+// Other nodes can ask for everything that acts on what a node has.
+func TestEveryMethodCanBeForwarded(t *testing.T) {
+	b := start(t, Config{})
+	for _, d := range []grpc.ServiceDesc{holdfastv1.ConnectionService_ServiceDesc, holdfastv1.GroupService_ServiceDesc} {
+		for _, m := range d.Methods {
+			if _, ok := b.server.service.methods["/"+d.ServiceName+"/"+m.MethodName]; !ok {
+				t.Errorf("%s of %s cannot be forwarded", m.MethodName, d.ServiceName)
+			}
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	b := start(t, Config{})
 	client := healthv1.NewHealthClient(b.conn)
 	for _, serving := range []bool{true, false, true} {
 		b.server.SetServing(serving)
-		for _, name := range []string{"", "holdfast.v1.ConnectionService"} {
+		for _, name := range []string{"", "holdfast.v1.ConnectionService", "holdfast.v1.GroupService", "holdfast.v1.NodeService"} {
 			resp, err := client.Check(t.Context(), &healthv1.HealthCheckRequest{Service: name})
 			if err != nil || (resp.Status == healthv1.HealthCheckResponse_SERVING) != serving {
 				t.Errorf("%q, serving %v: %v, %v", name, serving, resp, err)
@@ -86,8 +114,10 @@ func TestReflection(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp, err := v1.Recv()
-	if err != nil || !strings.Contains(resp.String(), "holdfast.v1.ConnectionService") || !strings.Contains(resp.String(), "grpc.health.v1.Health") {
-		t.Errorf("v1: %v, %v", resp, err)
+	for _, name := range append(services, "grpc.health.v1.Health") {
+		if err != nil || !strings.Contains(resp.String(), name) {
+			t.Errorf("v1: no %s in %v, %v", name, resp, err)
+		}
 	}
 	alpha, err := reflectionv1alpha.NewServerReflectionClient(b.conn).ServerReflectionInfo(t.Context())
 	if err != nil {
@@ -213,19 +243,28 @@ func TestStopCutsAClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// defect is a socket that answers with an error which is none of the core's.
+type defect struct{ *hubtest.Socket }
+
+func (defect) Send(*hub.Message, hub.Done) (hub.Sent, error) {
+	return hub.Sent{}, errors.New("surprise")
+}
+
 // What is no refusal is a defect: the log has it, the caller does not.
 func TestDefectIsLogged(t *testing.T) {
 	var log bytes.Buffer
-	router := &pair{other: start(t, Config{})}
-	b := start(t, Config{Router: router, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
-	id, _ := router.other.open(t)
-	_, err := b.client.Resume(t.Context(), &holdfastv1.ResumeRequest{ConnectionId: id})
+	b := start(t, Config{Logger: slog.New(slog.NewJSONHandler(&log, nil))})
+	c, err := b.hub.Open(chat, &hub.Facts{}, defect{&hubtest.Socket{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.client.Send(t.Context(), send(c.ID().String(), text("x")))
 	wantRefusal(t, err, hub.InternalError)
-	if strings.Contains(err.Error(), "not forwarded") || !strings.Contains(log.String(), "not forwarded") {
+	if strings.Contains(err.Error(), "surprise") || !strings.Contains(log.String(), "surprise") {
 		t.Errorf("told %v, logged %s", err, log.String())
 	}
 	log.Reset()
-	_, err = b.client.Get(t.Context(), &holdfastv1.GetRequest{ConnectionId: id[:nodeLen] + "-aaaaaaaaaaaaaaaa"})
+	_, err = b.client.Get(t.Context(), &holdfastv1.GetRequest{ConnectionId: string(b.hub.Node()) + "-aaaaaaaaaaaaaaaa"})
 	wantRefusal(t, err, hub.ConnectionNotFound)
 	if log.Len() != 0 {
 		t.Errorf("a refusal was logged: %s", log.String())

@@ -13,6 +13,9 @@ import (
 // failures. No goroutine waits for a send: the callbacks of the core count down.
 type tally struct {
 	finished func() // called once, on any goroutine; must not block
+	// late is called instead when that is a callback of the core, which a slow bus must not hold up. Nil:
+	// finished is.
+	late func()
 
 	left    atomic.Int64 // sends without an outcome, and one while the batch is being sent
 	failing atomic.Int64 // length of failures, to be read without the lock
@@ -21,19 +24,42 @@ type tally struct {
 	failures []failure // in the order in which they happened
 }
 
+// failure is why one send of a batch failed, here or at another node.
 type failure struct {
 	index int
-	err   *hub.Error
+	class class
+	text  string
+}
+
+// maxTexts bounds the part of an answer that is for people: a batch can hold 200,000 sends, and a stock
+// client accepts no answer of more than 4 MiB.
+const maxTexts = 1000
+
+// textOf is the text of the n-th failure of an answer.
+func (f *failure) textOf(n int) string {
+	if n < maxTexts {
+		return f.text
+	}
+	return ""
 }
 
 // begin keeps the tally open until end.
 func (t *tally) begin() { t.left.Store(1) }
 
 // end says that all sends have been tried.
-func (t *tally) end() { t.settle() }
-
-func (t *tally) settle() {
+func (t *tally) end() {
 	if t.left.Add(-1) == 0 {
+		t.finished()
+	}
+}
+
+// settle counts one outcome.
+func (t *tally) settle() {
+	switch {
+	case t.left.Add(-1) > 0:
+	case t.late != nil:
+		t.late()
+	default:
 		t.finished()
 	}
 }
@@ -54,9 +80,14 @@ func (t *tally) expect(index int) hub.Done {
 func (t *tally) withdraw() { t.left.Add(-1) }
 
 func (t *tally) fail(index int, err error) {
+	cl, text := told(err)
+	t.add(failure{index, cl, text})
+}
+
+func (t *tally) add(f failure) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failures = append(t.failures, failure{index, refusalOf(err)})
+	t.failures = append(t.failures, f)
 	t.failing.Add(1)
 }
 

@@ -20,7 +20,7 @@ const (
 	MaxRequestID      = 64             // bytes
 	MaxCloseReason    = 123            // bytes, RFC 6455 5.5: 125 less the code
 	MaxControlPayload = 125            // bytes, RFC 6455 5.5
-	MaxBatch          = 10_000         // connections of one SendMany
+	MaxBatch          = 10_000         // connections of one SendMany, AddMembers or RemoveMembers
 )
 
 const (
@@ -82,6 +82,13 @@ func readRequestID(id string) error {
 	return nil
 }
 
+func readCloseReason(reason string) error {
+	if n := len(reason); n > MaxCloseReason {
+		return tooLong(hub.ReasonTooLong, "reason", n, MaxCloseReason)
+	}
+	return nil
+}
+
 func readControlPayload(payload []byte) error {
 	if len(payload) > MaxControlPayload {
 		return tooLong(hub.ControlPayloadTooLong, "payload", len(payload), MaxControlPayload)
@@ -117,9 +124,13 @@ func validateNamespace(field, ns string) error {
 // validateGroup accepts an empty one: in a filter it means all.
 func validateGroup(field, group string) error {
 	if len(group) > maxGroup || hasOther(group, upper+lower+digits+"_=:@-") {
-		return hub.Invalid(hub.InvalidGroup, field, group, "[A-Za-z0-9_=:@-]{1,128}")
+		return invalidGroup(field, group)
 	}
 	return nil
+}
+
+func invalidGroup(field, group string) error {
+	return hub.Invalid(hub.InvalidGroup, field, group, "[A-Za-z0-9_=:@-]{1,128}")
 }
 
 const (

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -9,54 +11,157 @@ import (
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
-// Watch streams events until its client, the server or the room for unread events ends.
+// watchRetry is how often a watch looks for silent nodes that have come back.
+const watchRetry = time.Second
+
+// Watch streams events of all nodes until its client, the server or the room for unread events ends.
 func (s *service) Watch(req *holdfastv1.WatchRequest, stream grpc.ServerStreamingServer[holdfastv1.WatchResponse]) error {
 	filter, err := readWatchFilter(req)
 	if err != nil {
 		return err
 	}
-	w, err := s.hub.Watch(filter)
+	w, err := s.newWatch(stream, req)
 	if err != nil {
 		return err
 	}
-	defer w.Stop()
-	if id := req.GetConnectionId(); id != "" {
-		// After the watch began: if the connection is found now, its close event will be seen.
-		if _, err := s.hub.Lookup(id); err != nil {
-			return s.statusOf(err, id)
-		}
+	defer w.stop()
+	if filter.ID != nil && filter.ID.Node() != s.hub.Node() {
+		return s.statusOf(w.runElsewhere(filter.ID.Node()), req.GetConnectionId())
 	}
-	started := &holdfastv1.WatchStarted{Node: string(s.hub.Node())}
-	if err := stream.Send(&holdfastv1.WatchResponse{Item: &holdfastv1.WatchResponse_Started{Started: started}}); err != nil {
+	local, err := s.hub.Watch(filter)
+	if err != nil {
 		return err
 	}
-	return s.stream(stream.Context(), w, stream)
+	defer local.Stop()
+	if filter.ID != nil {
+		// After the watch began: if the connection is found now, its close event will be seen.
+		if _, err := s.hub.Lookup(req.GetConnectionId()); err != nil {
+			return s.statusOf(err, req.GetConnectionId())
+		}
+		return w.run(local)
+	}
+	defer s.watches.add(w)()
+	for _, n := range s.peers.Nodes() { // those that come later are for NodeJoined
+		if n.ID != s.hub.Node() {
+			w.open(n.ID)
+		}
+	}
+	if err := w.awaitNodes(); err != nil {
+		return err
+	}
+	return w.run(local)
 }
 
-// stream sends what the watch collects.
-func (s *service) stream(ctx context.Context, w *hub.Watch, to grpc.ServerStreamingServer[holdfastv1.WatchResponse]) error {
+// runElsewhere is a watch of one connection: its node alone can see something.
+func (w *watch) runElsewhere(node hub.NodeID) error {
+	far := w.open(node)
+	far.settle(w.ctx, w.service.stop)
+	if err := w.over(); err != nil {
+		return err
+	}
+	if err := far.err(); err != nil {
+		return err
+	}
+	w.single = true
+	return w.run(nil)
+}
+
+// run sends `started` and then what the watches of the nodes collect. local is nil if this node has none.
+func (w *watch) run(local *hub.Watch) error {
+	started := &holdfastv1.WatchStarted{Node: string(w.service.hub.Node()), UnreachableNodes: w.missingNodes()}
+	if err := w.stream.Send(&holdfastv1.WatchResponse{Item: &holdfastv1.WatchResponse_Started{Started: started}}); err != nil {
+		return err
+	}
+	var ready <-chan struct{}
+	if local != nil {
+		ready = local.Ready()
+	}
+	retry := time.NewTicker(watchRetry)
+	defer retry.Stop()
 	for {
-		stopping := false
+		var err error
 		select {
-		case <-w.Ready():
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.stop:
-			stopping = true
+		case <-ready:
+			err = w.sendLocal(local)
+		case <-w.inbox.ready:
+			err = w.sendPart()
+		case <-w.changed:
+			err = w.check(false)
+		case <-retry.C:
+			w.retryMissing()
+		case <-w.ctx.Done():
+			return w.ctx.Err()
+		case <-w.service.stop:
+			return w.last(local)
 		}
-		events, err := w.Take()
-		for i := range events {
-			item := &holdfastv1.WatchResponse_Event{Event: eventOf(&events[i])}
-			if err := to.Send(&holdfastv1.WatchResponse{Item: item}); err != nil {
-				return err
-			}
-		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case stopping:
-			return hub.ErrStopping
 		}
+	}
+}
+
+func (w *watch) sendLocal(local *hub.Watch) error {
+	events, err := local.Take()
+	for i := range events {
+		item := &holdfastv1.WatchResponse_Event{Event: eventOf(&events[i])}
+		if err := w.stream.Send(&holdfastv1.WatchResponse{Item: item}); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// last sends the last events of this node before the server stops.
+func (w *watch) last(local *hub.Watch) error {
+	if local != nil {
+		if err := w.sendLocal(local); err != nil {
+			return err
+		}
+	}
+	return hub.ErrStopping
+}
+
+// sendPart sends what another node collected, or tells why it collects no more.
+func (w *watch) sendPart() error {
+	p, ok := w.inbox.take()
+	switch {
+	case !ok:
+		return nil
+	case p.err != nil:
+		return w.ended(p.node, p.err)
+	}
+	return eachEvent(p.events, func(resp *holdfastv1.WatchResponse) error { return w.stream.Send(resp) })
+}
+
+// ended decides what the end of the watch on one node means. A node that stopped in order has sent all
+// its events; one that is lost, perhaps not.
+func (w *watch) ended(node hub.NodeID, err error) error {
+	if w.single {
+		return err
+	}
+	w.forget(node)
+	_, inTable := w.service.peers.Node(node)
+	switch {
+	case hasLeft(err), errors.Is(err, hub.ErrUnreachable) && !inTable:
+		return nil
+	case errors.Is(err, hub.ErrUnreachable):
+		return unreachable(node)
+	}
+	return err
+}
+
+// NodeJoined opens the running watches at a node that is new, and returns when they are in effect there
+// or ctx ends.
+func (s *Server) NodeJoined(ctx context.Context, n hub.Node) {
+	if n.ID == s.service.hub.Node() {
+		return
+	}
+	var opened []*farWatch
+	for _, w := range s.service.watches.all() {
+		opened = append(opened, w.open(n.ID))
+	}
+	for _, far := range opened {
+		far.settle(ctx, s.stop)
 	}
 }
 

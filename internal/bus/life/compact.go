@@ -38,7 +38,7 @@ func (r *Record) compact(ctx context.Context) {
 	c := &r.compactor
 	if c.due() {
 		c.rewriting, c.from, c.bytes, c.messages = true, 0, 0, 0
-		r.rewind()
+		r.rewind(r)
 		r.mu.Lock()
 		c.until = r.number + uint64(len(r.queue))
 		r.mu.Unlock()

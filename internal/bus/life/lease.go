@@ -52,18 +52,37 @@ func (l *lease) renew(sent time.Time) {
 	}
 }
 
+// valid reports whether something is left. Who asks before the timer has run makes the lease run out.
+func (l *lease) valid() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.frozen.Load() {
+		return false
+	}
+	if l.length-since(l.from, time.Now()) > 0 {
+		return true
+	}
+	l.freezeLocked()
+	return false
+}
+
 func (l *lease) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := l.length - since(l.from, time.Now())
 	switch {
-	case l.ended:
+	case l.ended || l.frozen.Load():
 	case left > 0: // renewed in this moment
 		l.timer.Reset(left)
-	case l.frozen.CompareAndSwap(false, true):
-		l.freezes++
-		l.changed(true)
+	default:
+		l.freezeLocked()
 	}
+}
+
+func (l *lease) freezeLocked() {
+	l.frozen.Store(true)
+	l.freezes++
+	l.changed(true)
 }
 
 // revoke ends it for good.

@@ -32,7 +32,7 @@ type Record struct {
 	log    Log
 	config Config
 	events Events
-	rewind func()
+	rewind func(*Record)
 	lease  lease
 	wake   chan struct{} // has an element when there may be something to write
 	done   chan struct{}
@@ -48,8 +48,9 @@ type Record struct {
 	number    uint64 // of the last batch
 	last      uint64 // sequence of the last message
 	released  []released
-	published uint64 // closes in messages up to this sequence were published
-	marked    uint64 // what the last message says of that
+	published uint64    // closes in messages up to this sequence were published
+	marked    uint64    // what the last message says of that
+	empty     time.Time // since when the log says that there is no record; zero: it does not
 	compactor compactor
 	buf       []byte
 }
@@ -79,7 +80,7 @@ type Stats struct {
 // Start writes the first message, which makes the node known, and answers its Record. It tries until ctx
 // ends. rewind is called on the Record's goroutine when its subject has grown: it must call Opened for
 // every connection that was recorded and not given to Closed.
-func Start(ctx context.Context, log Log, c Config, events Events, rewind func()) (*Record, error) {
+func Start(ctx context.Context, log Log, c Config, events Events, rewind func(*Record)) (*Record, error) {
 	r := &Record{
 		log: log, config: c.withDefaults(), events: events, rewind: rewind,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
@@ -142,7 +143,7 @@ func (r *Record) signal() {
 
 // Valid reports whether nobody can hold this node dead yet. It asks the clock: also a process that was
 // stopped for a while must not act on what it knew before.
-func (r *Record) Valid() bool { return !r.lease.frozen.Load() && r.lease.left() > 0 }
+func (r *Record) Valid() bool { return r.lease.valid() }
 
 // Stats answers all counters.
 func (r *Record) Stats() Stats {
@@ -310,26 +311,41 @@ func (r *Record) append(ctx context.Context) (uint64, error) {
 	return r.log.Append(ctx, r.config.Node, r.last, r.buf)
 }
 
+// errStale: the log answered from before what it had already acknowledged.
+var errStale = errors.New("the log is behind")
+
 // examine finds out who wrote the message that we did not expect: nil when it was we, in an attempt that
-// seemed to fail.
+// seemed to fail. A server that has just begun to lead can be behind for a moment, so only a claim, or a record
+// that stays empty for a lease, means that we are claimed.
 func (r *Record) examine(ctx context.Context, seq uint64) error {
-	if seq == 0 { // claimed, and dealt with
-		return errClaimed
+	if seq == 0 {
+		if r.empty.IsZero() {
+			r.empty = time.Now()
+		}
+		if since(r.empty, time.Now()) >= r.config.Lease {
+			return errClaimed // and dealt with
+		}
+		return errStale
 	}
+	r.empty = time.Time{}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	m, err := r.log.Get(ctx, r.config.Node, seq)
 	if err != nil {
 		return err
 	}
-	if b, err := readBatch(m.Data); err != nil || b.claim != "" || b.number != r.number {
+	b, err := readBatch(m.Data)
+	switch {
+	case err != nil || b.claim != "":
 		return errClaimed
+	case b.number != r.number:
+		return errStale
 	}
 	return nil
 }
 
 func (r *Record) acknowledged(seq, mark uint64, sent time.Time) {
-	r.last, r.marked = seq, mark
+	r.last, r.marked, r.empty = seq, mark, time.Time{}
 	r.compactor.wrote(seq, len(r.buf))
 	r.lease.renew(sent)
 	r.count(func(st *Stats) { st.Appends++; st.Bytes += uint64(len(r.buf)) })

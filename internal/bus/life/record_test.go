@@ -67,10 +67,10 @@ func start(t *testing.T, log life.Log, id hub.NodeID, instance string) *node {
 	return n
 }
 
-func (n *node) rewind() {
+func (n *node) rewind(r *life.Record) {
 	n.rewinds++
 	for _, o := range n.live {
-		n.record.Opened(o, nil)
+		r.Opened(o, nil)
 	}
 }
 

@@ -1788,7 +1788,8 @@ type isWatchResponse_Item interface {
 }
 
 type WatchResponse_Started struct {
-	// started: the watch is in effect; every event that happens from now on is seen.
+	// started: the watch is in effect; every event that happens from now on is seen, but see
+	// unreachable_nodes.
 	Started *WatchStarted `protobuf:"bytes,1,opt,name=started,proto3,oneof"`
 }
 
@@ -1805,9 +1806,13 @@ func (*WatchResponse_Event) isWatchResponse_Item() {}
 type WatchStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// node: the broker process that answers.
-	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// unreachable_nodes: nodes that are SILENT and did not answer: the watch began without them, so that one
+	// machine that hangs does not end all watching. Their events are missing until they answer again, and
+	// come from then on without another word. Empty: the watch is in effect everywhere.
+	UnreachableNodes []string `protobuf:"bytes,2,rep,name=unreachable_nodes,json=unreachableNodes,proto3" json:"unreachable_nodes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *WatchStarted) Reset() {
@@ -1845,6 +1850,13 @@ func (x *WatchStarted) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *WatchStarted) GetUnreachableNodes() []string {
+	if x != nil {
+		return x.UnreachableNodes
+	}
+	return nil
 }
 
 var File_holdfast_v1_connection_service_proto protoreflect.FileDescriptor
@@ -1966,9 +1978,10 @@ const file_holdfast_v1_connection_service_proto_rawDesc = "" +
 	"\rWatchResponse\x125\n" +
 	"\astarted\x18\x01 \x01(\v2\x19.holdfast.v1.WatchStartedH\x00R\astarted\x12*\n" +
 	"\x05event\x18\x02 \x01(\v2\x12.holdfast.v1.EventH\x00R\x05eventB\x06\n" +
-	"\x04item\"\"\n" +
+	"\x04item\"O\n" +
 	"\fWatchStarted\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node2\xb1\a\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12+\n" +
+	"\x11unreachable_nodes\x18\x02 \x03(\tR\x10unreachableNodes2\xb1\a\n" +
 	"\x11ConnectionService\x12;\n" +
 	"\x04Send\x12\x18.holdfast.v1.SendRequest\x1a\x19.holdfast.v1.SendResponse\x12Q\n" +
 	"\n" +

@@ -127,15 +127,21 @@ type ConnectionServiceClient interface {
 	//
 	// Errors: INVALID_ATTRIBUTES, INVALID_USER, INVALID_EXPIRE_TIME, CONNECTION_CLOSING.
 	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
-	// Watch streams events, for a backend without NATS. The first response is `started`: every later
-	// event that matches follows, in order per connection. There is no replay: a watch that ends and is
-	// begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-	// connection does not end with it: its CLOSE event is the last that comes.
+	// Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+	// later event that matches follows, in order per connection, also those of nodes that join later. There
+	// is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+	// most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+	// stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+	// its CLOSE event is the last that comes.
+	//
+	// A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+	// take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+	// UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-	// broker stops (after the last events).
+	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+	// BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+	// or that of the connection_id; RATE_LIMITED when a node has too many watches.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -391,15 +397,21 @@ type ConnectionServiceServer interface {
 	//
 	// Errors: INVALID_ATTRIBUTES, INVALID_USER, INVALID_EXPIRE_TIME, CONNECTION_CLOSING.
 	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
-	// Watch streams events, for a backend without NATS. The first response is `started`: every later
-	// event that matches follows, in order per connection. There is no replay: a watch that ends and is
-	// begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-	// does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-	// connection does not end with it: its CLOSE event is the last that comes.
+	// Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+	// later event that matches follows, in order per connection, also those of nodes that join later. There
+	// is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+	// most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+	// stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+	// its CLOSE event is the last that comes.
+	//
+	// A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+	// take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+	// UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-	// broker stops (after the last events).
+	// connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+	// BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+	// or that of the connection_id; RATE_LIMITED when a node has too many watches.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedConnectionServiceServer()
 }

@@ -1,0 +1,115 @@
+package doctest_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+)
+
+const clusterDocument = "docs/cluster.md"
+
+// clusterFile checks the file of three machines.
+func clusterFile(t *testing.T, s snippet) {
+	dir := t.TempDir()
+	secret := write(t, dir, "cluster-secret", strings.Repeat("0123456789abcdef", 4)+"\n")
+	write(t, dir, "holdfast.yaml", strings.ReplaceAll(s.text, "/etc/holdfast/cluster-secret", secret))
+	if out, code := broker(t, dir, "config check --config=holdfast.yaml"); code != 0 {
+		t.Errorf("%d:\n%s", code, out)
+	}
+}
+
+// freeTens finds a number so that the ports that begin with it and end with 1, 2 and 3 are free.
+func freeTens(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		tens, free := 1100+rand.N(2000), true
+		for last := 1; last <= 3 && free; last++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d%d", tens, last))
+			if free = err == nil; free {
+				defer func() { _ = l.Close() }() // so that the next number is another
+			}
+		}
+		if free {
+			return strconv.Itoa(tens)
+		}
+	}
+	t.Fatal("no free ports")
+	return ""
+}
+
+// embeddedCluster starts the three brokers, looks at them, loses one and removes it.
+func embeddedCluster(t *testing.T, s snippet) {
+	d, dir := read(t, clusterDocument), t.TempDir()
+	text := func(heading string, n int) string {
+		return d.one(t, fmt.Sprintf("%s#%s/%d", clusterDocument, heading, n)).text
+	}
+	ports := strings.NewReplacer("127.0.0.1:808$i", "127.0.0.1:0", "127.0.0.1:740$i", "127.0.0.1:0", "127.0.0.1:750$i", "127.0.0.1:0",
+		"127.0.0.1:422", "127.0.0.1:"+freeTens(t), "127.0.0.1:622", "127.0.0.1:"+freeTens(t))
+	try := "On one machine, to try it"
+	// The binary itself, for a function in the background would be another process, and not the one to kill.
+	begin := strings.Replace(s.text, "broker --listen", "'"+brokertest.Binary(t)+"' --listen", 1)
+	p := bash(t, dir, ports.Replace(begin+`echo "$HOLDFAST_CLUSTER_SECRET" >secret; echo "pids" $(jobs -p) "."; wait`))
+	eventually(t, "three ready lines", func() bool { return strings.Count(p.said(), `"ready":true`) == 3 })
+	secret := "HOLDFAST_CLUSTER_SECRET=" + strings.TrimSpace(readFile(t, dir, "secret"))
+
+	status := bash(t, dir, asBroker(t, ports.Replace(text(try, 2))), secret).end()
+	if got, want := shape(status), shape(text(try, 3)); got != want {
+		t.Errorf("it prints\n%s\nthe document has\n%s", status, text(try, 3))
+	}
+	bustest.Dial(t, ports.Replace("nats://127.0.0.1:4223")) // one of the others, as the text says
+
+	name := strings.TrimSpace(readFile(t, dir, "holdfast-data-3/server-name"))
+	kill(t, p, 3)
+	remove := strings.NewReplacer("holdfast-k3j5x7qzta", name, "--config=holdfast.yaml", ports.Replace("--nats=127.0.0.1:4221")).Replace(text("Replacing a machine", 1))
+	var out *program
+	eventually(t, "the server is removed", func() bool { // a leader may have to be elected
+		out = bash(t, dir, asBroker(t, remove), secret)
+		return out.exitCode() == 0
+	})
+	if !strings.Contains(out.said(), "removed "+name) {
+		t.Errorf("it prints %s", out.said())
+	}
+}
+
+// shape is a table of servers without what differs each time.
+func shape(table string) string {
+	table = regexp.MustCompile(`holdfast-\w+`).ReplaceAllString(table, "NAME")
+	table = regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(table, "ADDRESS")
+	table = regexp.MustCompile(`\b(leader|current)\b`).ReplaceAllString(table, "STATE")
+	return regexp.MustCompile(` +`).ReplaceAllString(table, " ")
+}
+
+func readFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// kill ends the n-th broker that the program has started.
+func kill(t *testing.T, p *program, n int) {
+	t.Helper()
+	pids := strings.Fields(regexp.MustCompile(`pids .*\.`).FindString(p.said()))
+	if len(pids) < n+2 {
+		t.Fatalf("no processes:\n%s", p.said())
+	}
+	pid, err := strconv.Atoi(pids[n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}

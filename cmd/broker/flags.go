@@ -61,6 +61,7 @@ var groups = []kong.Group{
 	{Key: "ports", Title: "Backends and operators:"},
 	{Key: "nats", Title: "NATS:"},
 	{Key: "cluster", Title: "Embedded NATS cluster, of three or five brokers:"},
+	{Key: "life", Title: "One close for each open:"},
 	{Key: "stop", Title: "Orderly stop:"},
 	{Key: "log", Title: "Log, on stderr:"},
 }

@@ -42,6 +42,11 @@ type broker struct {
 	clients         *http.Server
 	tlsReloads      counters // by result
 
+	startTime time.Time
+	drainCall chan struct{} // closed by DrainNode
+	claimed   chan struct{} // closed when other nodes hold this one dead
+	dropper   dropper
+
 	started  atomic.Bool    // bus, hub and control API are there, for the operations port to ask
 	stopping atomic.Bool    // not ready any more
 	serving  sync.WaitGroup // the goroutines that accept
@@ -49,13 +54,30 @@ type broker struct {
 	stopDemo func()
 }
 
-// Run runs a broker until ctx ends, then stops it in order and returns nil. When it is ready it writes
-// one line of JSON with the real addresses to ready. An error is one line for the operator.
+// Run runs a broker until ctx ends, or a call drains it, then stops it in order and returns nil. When it is
+// ready it writes one line of JSON with the real addresses to ready. An error is one line for the operator.
+//
+// A broker that others held dead, because it was stopped or cut off for longer than its lease, cannot go on: its
+// connections are closed for everybody. It starts again as a new node, and writes a new line.
 func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	b := &broker{cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}}
+	for {
+		err := run(ctx, cfg, ready, logger)
+		if !errors.Is(err, errClaimed) {
+			return err
+		}
+		logger.Warn("starting again as a new node")
+	}
+}
+
+// run is one life of a node.
+func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
+	b := &broker{
+		cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}, startTime: time.Now(),
+		drainCall: make(chan struct{}), claimed: make(chan struct{}),
+	}
 	if err := b.start(ctx); err != nil {
 		_ = b.stop(context.Background()) // what failed first is what counts
 		if errors.Is(err, context.Canceled) {
@@ -71,12 +93,25 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping", "connections", b.hub.Len())
+	case <-b.drainCall:
+		logger.Info("stopping", "connections", b.hub.Len())
+	case <-b.claimed:
+		return b.abandon()
 	case failure = <-b.failed:
 		logger.Error("stopping: a listener failed", "error", failure)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.drainTime())
 	defer cancel()
 	return errors.Join(failure, b.stop(stop))
+}
+
+// abandon ends a node whose connections have ended for everybody else: without an event.
+func (b *broker) abandon() error {
+	b.hub.TerminateAll(hub.CauseNodeLost)
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = b.stop(now) // nothing can be published any more
+	return errClaimed
 }
 
 // drainTime bounds the whole stop: delay, closing of connections, and what comes after.
@@ -90,7 +125,8 @@ const afterDrain = 10 * time.Second
 // start opens every port before it serves any: a port in use costs no client a connection.
 func (b *broker) start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.startControl, b.startClients, b.startDemo,
+		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.startControl, b.joinNodes, b.startLife,
+		b.startClients, b.startDemo,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -131,9 +167,16 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.engine = ws.NewEngine(ws.EngineConfig{Logger: b.logger, CompressionMemory: int64(b.cfg.Clients.CompressionMemory)})
+	b.engine = ws.NewEngine(ws.EngineConfig{
+		Driver: drivers[b.cfg.Clients.Driver], Logger: b.logger, CompressionMemory: int64(b.cfg.Clients.CompressionMemory),
+	})
 	b.hub = hub.New(node, b.bus.Publisher())
-	b.edge = &edge{hub: b.hub, engine: b.engine, logger: b.logger, gate: gate{most: b.cfg.Clients.Connections}}
+	b.hub.SetInterest(b.bus.Interest())
+	b.edge = &edge{
+		hub: b.hub, engine: b.engine, logger: b.logger, gate: gate{most: b.cfg.Clients.Connections},
+		bestEffort: b.cfg.OneClose == oneCloseBestEffort,
+	}
+	b.bus.ServeGroups(groups{b.hub})
 	return b.bus.ServeReplies(node, replies{b.hub})
 }
 
@@ -145,7 +188,7 @@ func (b *broker) unsendable(c *hub.Conn, size, max int) {
 }
 
 func (b *broker) startControl(context.Context) error {
-	b.control = rpc.New(b.hub, rpc.Config{Logger: b.logger})
+	b.control = rpc.New(b.hub, b.controlConfig())
 	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
 	b.started.Store(true)
 	return nil
@@ -178,6 +221,8 @@ func (b *broker) missing() string {
 		return "starting"
 	case !b.bus.Connected():
 		return "no connection to NATS"
+	case b.hub.Frozen():
+		return "frozen: the life record cannot be written"
 	}
 	return ""
 }

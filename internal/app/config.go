@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
 )
@@ -13,14 +14,17 @@ import (
 // variables, which are HOLDFAST_ and the flag's name in capitals. What has no flag stands only in the
 // file, what has no key ("-") never does. Help and group are what --help says.
 type Config struct {
-	Listen    []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\"."`
-	Clients   Clients    `yaml:"clients" embed:""`
-	Control   Control    `yaml:"control" embed:""`
-	Ops       Ops        `yaml:"ops" embed:""`
-	NATS      NATS       `yaml:"nats" embed:""`
-	Cluster   Cluster    `yaml:"cluster" embed:""`
-	DataDir   string     `yaml:"data_dir" name:"data-dir" group:"nats" placeholder:"DIR" help:"Where the embedded server keeps its files. One broker at a time."`
-	Drain     Drain      `yaml:"drain" embed:""`
+	Listen  []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\"."`
+	Clients Clients    `yaml:"clients" embed:""`
+	Control Control    `yaml:"control" embed:""`
+	Ops     Ops        `yaml:"ops" embed:""`
+	NATS    NATS       `yaml:"nats" embed:""`
+	Cluster Cluster    `yaml:"cluster" embed:""`
+	DataDir string     `yaml:"data_dir" name:"data-dir" group:"nats" placeholder:"DIR" help:"Where the embedded server keeps its files. One broker at a time."`
+	Drain   Drain      `yaml:"drain" embed:""`
+	Lease   Lease      `yaml:"lease" embed:""`
+	// OneClose says what happens while the life record cannot be written: required or best_effort.
+	OneClose  string     `yaml:"one_close" name:"one-close" group:"life" placeholder:"POLICY" help:"New connections while the life record cannot be written: required refuses them with 503, best_effort accepts them."`
 	Log       Log        `yaml:"log" embed:""`
 	Endpoints []Endpoint `yaml:"endpoints" kong:"-"`
 	// Demo serves the demo page and its backend.
@@ -47,6 +51,8 @@ type Clients struct {
 	HandshakeTimeout Duration `yaml:"handshake_timeout" name:"clients-handshake-timeout" group:"clients" placeholder:"TIME" help:"Time for a TLS handshake, and then for a whole HTTP request."`
 	// CompressionMemory bounds what compression takes; what does not fit goes uncompressed.
 	CompressionMemory Size `yaml:"compression_memory" name:"clients-compression-memory" group:"clients" placeholder:"SIZE" help:"Memory for compression, of all connections together; what does not fit goes uncompressed."`
+	// Driver of plain sockets.
+	Driver string `yaml:"driver" name:"driver" group:"clients" placeholder:"DRIVER" help:"How plain sockets are waited for: epoll, or portable: with a goroutine for each, as TLS and systems other than Linux always do."`
 }
 
 // TLS makes a listener speak wss:// and https://.
@@ -104,6 +110,27 @@ type Drain struct {
 	// Delay is how long the broker is "not ready" before it closes connections, for load balancers.
 	Delay Duration `yaml:"delay" name:"drain-delay" group:"stop" placeholder:"TIME" help:"Time to be \"not ready\" before connections are closed, for load balancers to notice."`
 }
+
+// Lease says how long a node may be silent before others publish the closes of its connections.
+type Lease struct {
+	// Duration is the same on every node of a broker.
+	Duration Duration `yaml:"duration" name:"lease-duration" group:"life" placeholder:"TIME" help:"How long a node may not write its life record before others hold it dead. The same on every node."`
+	Renew    Duration `yaml:"renew" name:"lease-renew" group:"life" placeholder:"TIME" help:"How often an idle node writes it."`
+	// DropAfter bounds how long a frozen node keeps its clients, if there are other nodes.
+	DropAfter Duration `yaml:"drop_after" name:"lease-drop-after" group:"life" placeholder:"TIME" help:"How long a node that cannot write it keeps its clients, if there are other nodes."`
+}
+
+// renew is Renew, or less when only the lease is shorter than usual.
+func (l Lease) renew() time.Duration {
+	const often = 5
+	return min(time.Duration(l.Renew), time.Duration(l.Duration)/often)
+}
+
+// The values of OneClose.
+const (
+	oneCloseRequired   = "required"
+	oneCloseBestEffort = "best_effort"
+)
 
 // Log is what goes to stderr.
 type Log struct {
@@ -170,13 +197,15 @@ type Rates struct {
 func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
-		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling},
+		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling, Driver: "epoll"},
 		Control:   Control{Listen: "127.0.0.1:7400"},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
 		Cluster:   Cluster{Listen: defaultClusterListen},
 		DataDir:   "./holdfast-data",
 		Drain:     Drain{Timeout: 25 * Second},
+		Lease:     Lease{Duration: 10 * Second, Renew: 2 * Second, DropAfter: Minute},
+		OneClose:  oneCloseRequired,
 		Log:       Log{Format: "text"},
 		Endpoints: []Endpoint{DefaultEndpoint()},
 	}

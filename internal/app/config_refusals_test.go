@@ -16,17 +16,21 @@ import (
 
 // refusals: a file, and what is said about it.
 var refusals = map[string]struct{ file, want string }{
+	// The lease.
+	"renew too long":  {"lease: {duration: 5s, renew: 2s}\n", `h.yaml:1: lease.renew: 2s is too long for a lease of 5s: want at most a third of it`},
+	"lease too short": {"lease: {duration: 10ms}\n", `h.yaml:1: lease.duration: 10ms is out of range: want 1s to 1h`},
+	"one close":       {"one_close: maybe\n", `h.yaml:1: one_close: "maybe" is unknown: want required or best_effort`},
 	// The form of the file.
 	"not YAML":       {"listen: [\n", `h.yaml:1: sequence end token ']' not found`},
 	"key twice":      {"data_dir: a\ndata_dir: b\n", `h.yaml:2: mapping key "data_dir" already defined at [1:1]`},
 	"two documents":  {"data_dir: a\n---\ndata_dir: b\n", `h.yaml:2: a second document: want one`},
-	"a list":         {"- a\n", `h.yaml:1: a list: want a mapping with the keys listen, clients, control, ops, nats, cluster, data_dir, drain, log, endpoints`},
-	"a word":         {"hello\n", `h.yaml:1: "hello" is text: want a mapping with the keys listen, clients, control, ops, nats, cluster, data_dir, drain, log, endpoints`},
-	"unknown key":    {"\nlease: {duration: 10s}\n", `h.yaml:2: lease: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, log, endpoints`},
-	"switch":         {"demo: true\n", `h.yaml:1: demo: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, log, endpoints`},
+	"a list":         {"- a\n", `h.yaml:1: a list: want a mapping with the keys listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
+	"a word":         {"hello\n", `h.yaml:1: "hello" is text: want a mapping with the keys listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
+	"unknown key":    {"\nleases: {duration: 10s}\n", `h.yaml:2: leases: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
+	"switch":         {"demo: true\n", `h.yaml:1: demo: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
 	"unknown below":  {"control:\n  auth: {}\n", `h.yaml:2: control.auth: unknown key: known here are listen`},
 	"in an endpoint": {"endpoints:\n- path: /\n  limit: 1\n", `h.yaml:3: endpoints[0].limit: unknown key: known here are path, namespace, subprotocols, subprotocol_required, origins, admission, compression, heartbeat, limits, rates, events, event_attributes, keep_headers, start_paused`},
-	"several":        {"x: 1\ndata_dir: 7\n", "h.yaml:1: x: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, log, endpoints\nh.yaml:2: data_dir: 7 is a number: want text"},
+	"several":        {"x: 1\ndata_dir: 7\n", "h.yaml:1: x: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints\nh.yaml:2: data_dir: 7 is a number: want text"},
 	"empty value":    {"endpoints:\n- origins:\n", `h.yaml:2: endpoints[0].origins: empty: want a list, or no such key for the default`},
 	"no anchor":      {"endpoints: [*a]\n", `h.yaml:1: endpoints[0]: *a has no anchor &a before it`},
 	"anchor in it":   {"endpoints: &a [*a]\n", `h.yaml:1: endpoints[0]: *a has no anchor &a before it`},

@@ -229,14 +229,14 @@ func TestShowMasksPasswordsAndNamesPlaces(t *testing.T) {
 
 // TestTable holds every flag to its convention: its key with "-", and a help text.
 func TestTable(t *testing.T) {
-	exceptions := map[string]bool{"demo": true, "insecure-control": true, "insecure-ops": true, "insecure-nats": true}
+	exceptions := map[string]bool{"demo": true, "driver": true, "insecure-control": true, "insecure-ops": true, "insecure-nats": true}
 	for _, set := range settings() {
 		byKey := strings.NewReplacer(".", "-", "_", "-").Replace(set.key)
 		if set.flag != byKey && !exceptions[set.flag] {
 			t.Errorf("--%s sets %s: want --%s", set.flag, set.key, byKey)
 		}
 	}
-	if n := len(settings()); n != 28 {
+	if n := len(settings()); n != 33 {
 		t.Errorf("%d settings have flags", n)
 	}
 	if got := Variable("nats-tls-ca"); got != "HOLDFAST_NATS_TLS_CA" {

@@ -86,11 +86,19 @@ func (v *checker) clients() {
 	v.count("clients.handshakes", v.Clients.Handshakes, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)
+	v.oneOf("clients.driver", v.Clients.Driver, "epoll", "portable")
 }
 
 func (v *checker) stop() {
 	within(v, "drain.timeout", v.Drain.Timeout, 0, 24*Hour)
 	within(v, "drain.delay", v.Drain.Delay, 0, Hour)
+	within(v, "lease.duration", v.Lease.Duration, Second, Hour)
+	within(v, "lease.renew", v.Lease.Renew, 100*Millisecond, Hour)
+	if _, set := v.origins["lease.renew"]; set && v.Lease.Renew > v.Lease.Duration/3 {
+		v.refuse("lease.renew", "%s is too long for a lease of %s: want at most a third of it", v.Lease.Renew, v.Lease.Duration)
+	}
+	within(v, "lease.drop_after", v.Lease.DropAfter, Second, 24*Hour)
+	v.oneOf("one_close", v.OneClose, oneCloseRequired, oneCloseBestEffort)
 	v.oneOf("log.format", v.Log.Format, "text", "json")
 }
 

@@ -28,6 +28,7 @@ type edge struct {
 	// drain closes every connection that was told 101.
 	handshakes sync.RWMutex
 	draining   bool
+	bestEffort bool // accepts while opens cannot be recorded
 }
 
 // drain refuses all further handshakes; those under way are connections when it returns.
@@ -105,6 +106,10 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 			e.turnAway(w, brokerStops)
 			return
 		}
+		if !e.bestEffort && e.hub.Frozen() {
+			e.turnAway(w, busAway)
+			return
+		}
 		leave, full := e.admit(ep, r.RemoteAddr)
 		if full != nil {
 			e.turnAway(w, full)
@@ -162,7 +167,13 @@ func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 		e.refused.add("stopping")
 		return false
 	}
+	if s.conn.Recording() { // nothing is read before the open event is out
+		hold |= ws.HoldBusy
+	}
 	conn.Start(s, hold)
+	if hold&ws.HoldBusy != 0 && !s.conn.Recording() {
+		conn.Release(ws.HoldBusy) // it came between the two
+	}
 	return true
 }
 

@@ -34,6 +34,7 @@ func newEnough(reason string, status int, retryAfter, text string) *enough {
 
 // The reasons. A refusal that only time changes names the time in seconds; the others a guess.
 var (
+	busAway       = newEnough("bus_away", http.StatusServiceUnavailable, "1", "broker cannot record new connections at present")
 	brokerStops   = newEnough("stopping", http.StatusServiceUnavailable, "1", "broker is stopping")
 	brokerFull    = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
 	endpointFull  = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")

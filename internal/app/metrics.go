@@ -2,6 +2,7 @@ package app
 
 import (
 	"path"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -100,8 +101,17 @@ func each[K comparable](values func(*snapshot) map[K]uint64, label func(K) strin
 
 func plain(s string) string { return s }
 
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // metrics is the table of all families of our own.
-var metrics = []metric{
+var metrics = slices.Concat(clientMetrics, busMetrics, nodeMetrics, lifeMetrics)
+
+var clientMetrics = []metric{
 	gauge("connections", "Client connections open now.",
 		one(func(s *snapshot) uint64 { return s.hub.Connections })),
 	gauge("connections_paused", "Of those, kept from being read by a backend's Pause.",
@@ -149,12 +159,12 @@ var metrics = []metric{
 		}, "method", "code"),
 	counter("panics_total", "Defects that were caught; each ended one call or one connection.",
 		one(func(s *snapshot) uint64 { return s.panics })),
-	gauge("bus_connected", "1 while both connections to NATS stand.",
+}
+
+var busMetrics = []metric{
+	gauge("bus_connected", "1 while all connections to NATS stand.",
 		one(func(s *snapshot) int {
-			if s.bus.Publisher.Connected && s.bus.Inbound.Connected {
-				return 1
-			}
-			return 0
+			return oneIf(s.bus.Publisher.Connected && s.bus.Inbound.Connected && s.bus.Peers.Connected)
 		})),
 	gauge("outbox_bytes", "Events that the NATS server has not confirmed.",
 		one(func(s *snapshot) int { return s.bus.Publisher.OutboxBytes })),
@@ -169,9 +179,13 @@ var metrics = []metric{
 	counter("events_unsendable_total", "Messages that did not fit into the NATS server's max_payload.",
 		one(func(s *snapshot) uint64 { return s.bus.Publisher.Unsendable })),
 	counter("bus_denied_total", "Permission errors of the NATS server.",
-		one(func(s *snapshot) uint64 { return s.bus.Publisher.Denied + s.bus.Inbound.Denied })),
+		one(func(s *snapshot) uint64 {
+			return s.bus.Publisher.Denied + s.bus.Inbound.Denied + s.bus.Peers.Denied
+		})),
 	counter("bus_reconnects_total", "Lost and remade connections to NATS.",
-		one(func(s *snapshot) uint64 { return s.bus.Publisher.Reconnects + s.bus.Inbound.Reconnects })),
+		one(func(s *snapshot) uint64 {
+			return s.bus.Publisher.Reconnects + s.bus.Inbound.Reconnects + s.bus.Peers.Reconnects
+		})),
 	counter("replies_delivered_total", "NATS replies that a connection took.",
 		one(func(s *snapshot) uint64 { return s.bus.Inbound.Delivered })),
 	counter("replies_refused_total", "NATS replies that were refused, by reason.",

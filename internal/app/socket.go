@@ -25,6 +25,8 @@ var (
 	_ ws.Handler = (*socket)(nil)
 )
 
+var drivers = map[string]ws.Driver{"epoll": ws.DriverEpoll, "portable": ws.DriverPortable}
+
 func (s *socket) OnMessage(op wire.Opcode, p []byte) bool { return s.conn.Message(hub.Opcode(op), p) }
 func (s *socket) OnPing(p []byte) bool                    { return s.conn.Ping(p) }
 func (s *socket) OnPong(p []byte) bool                    { return s.conn.Pong(p) }

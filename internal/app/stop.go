@@ -57,6 +57,7 @@ func (b *broker) drain(ctx context.Context) {
 		return
 	}
 	b.stopping.Store(true)
+	b.bus.Peers().Announce()
 	if b.control != nil {
 		b.control.SetServing(false)
 	}
@@ -86,6 +87,10 @@ func (b *broker) closeBus(ctx context.Context) error {
 	if b.bus == nil {
 		return nil
 	}
+	if err := b.bus.CloseLife(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		b.logger.Warn("other nodes, or the next start, will publish the closes that are left", "error", err)
+	}
+	b.bus.Peers().Leave(ctx)
 	if err := b.bus.Close(ctx); err != nil {
 		return fmt.Errorf("last events: %w", errors.Join(err))
 	}

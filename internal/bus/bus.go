@@ -81,7 +81,7 @@ func (b *Bus) Connected() bool {
 
 // Stats answers all counters.
 func (b *Bus) Stats() Stats {
-	return Stats{b.publisher.Stats(), b.inbound.stats(), b.inbound.groups.stats(), b.peers.Stats(), b.lifeStats()}
+	return Stats{b.publisher.Stats(), b.inbound.stats(), b.inbound.groups.stats(), b.peers.Stats(), b.LifeStats()}
 }
 
 // Close takes no replies, group messages and calls any more, publishes the events that are left and

@@ -104,9 +104,10 @@ func TestCancelledCallToAll(t *testing.T) {
 		})
 		arrived <- struct{}{}
 	}
+	mute := func(c *Config) { c.Peers.Working = time.Hour } // they do not ask whether they are still waited for
 	caller := startPeer(t, url, echo)
-	startPeer(t, url, serve)
-	startPeer(t, url, serve)
+	startPeer(t, url, serve, mute)
+	startPeer(t, url, serve, mute)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-arrived

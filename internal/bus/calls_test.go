@@ -244,15 +244,20 @@ func TestCancelEndsTheCallee(t *testing.T) {
 			url := bustest.Server(t)
 			proxy := bustest.NewProxy(t, url)
 			arrived, ends := make(chan struct{}, 1), make(chan error, 1)
-			quick := func(c *Config) { c.Peers.Working = 100 * time.Millisecond }
+			// What is not told when it happens is found when the callee says that it works, or never.
+			working := time.Hour
+			if lost {
+				working = 100 * time.Millisecond
+			}
+			times := func(c *Config) { c.Peers.Working = working }
 			callee := startPeer(t, url, func(ctx context.Context, _ hub.NodeID, _ []byte, a *Answer) {
 				context.AfterFunc(ctx, func() {
 					ends <- ctx.Err()
 					a.End(nil)
 				})
 				arrived <- struct{}{}
-			}, quick)
-			caller := startPeer(t, proxy.URL, echo, quick)
+			}, times)
+			caller := startPeer(t, proxy.URL, echo, times)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			caller.Begin(ctx, callee.id, nil, func(_ []byte, _ bool, err error) { ended <- err })

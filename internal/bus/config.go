@@ -130,6 +130,8 @@ func (c Config) options(d *dialer) ([]nats.Option, error) {
 		nats.Name(c.Name), nats.Timeout(d.timeout), nats.SetCustomDialer(d),
 		// They find a dead host on a quiet connection within half a minute.
 		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		// What we ask is answered where the permissions that we need anyway allow it.
+		nats.CustomInboxPrefix("_HOLDFAST.inbox"),
 	}
 	if c.OnlyURLs {
 		opts = append(opts, nats.IgnoreDiscoveredServers())

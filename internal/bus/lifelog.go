@@ -69,6 +69,10 @@ func openLifeLog(ctx context.Context, c Config) (*lifeLog, error) {
 		if silent == lifeSilent {
 			err = ErrNoJetStream
 		}
+		if l.link.denied.Load() > 0 {
+			l.link.close()
+			return nil, fmt.Errorf("nats: the server's permissions keep us from the stream %s: see docs/cluster.md#permissions", LifeStream)
+		}
 		if attempt%lifeLogEvery == 0 {
 			c.Logger.Warn("nats: waiting for JetStream: the life record cannot be opened yet", "error", err)
 		}

@@ -243,6 +243,15 @@ func (p *Peers) works(now time.Time) bool {
 	return now.UnixNano()-p.lastFlush.Load() <= 3*int64(p.config.Announce)
 }
 
+// Bury says goodbye in the name of a node that is dead for certain.
+func (p *Peers) Bury(node hub.NodeID) {
+	goodbye := (&envelope{kind: kindGoodbye}).append(nil, node)
+	if err := p.nc.Publish(subjectNode+string(node), goodbye); err != nil {
+		p.logger.Debug("nats: other nodes not told of a dead one", "node", string(node), "error", err)
+	}
+	p.table.farewell([]byte(node))
+}
+
 // Leave says goodbye to the other nodes, which forget this one at once: after its last connection was
 // closed. Calls are still served, until Close.
 func (p *Peers) Leave(ctx context.Context) {

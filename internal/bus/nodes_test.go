@@ -67,7 +67,9 @@ func TestJoinWaitsForOnJoin(t *testing.T) {
 	joined := make(chan error, 1)
 	go func() { joined <- second.Join(t.Context(), func() hub.Node { return second.info }, false) }()
 	<-called
-	eventually(t, "first is known", func() bool { return len(second.Nodes()) == 2 })
+	eventually(t, "twice the time to settle", func() bool {
+		return len(second.Nodes()) == 2 && second.now.Load() > 2*second.inTicks(second.config.Settle)
+	})
 	select {
 	case err := <-joined:
 		t.Errorf("joined before, %v", err)

@@ -32,8 +32,11 @@ type PeersConfig struct {
 	Window int
 }
 
+// DefaultAnnounce is the default of PeersConfig.Announce. Who is unheard for a little longer is looked after.
+const DefaultAnnounce = 500 * time.Millisecond
+
 func (c PeersConfig) withDefaults() PeersConfig {
-	c.Announce = cmp.Or(c.Announce, time.Second)
+	c.Announce = cmp.Or(c.Announce, DefaultAnnounce)
 	c.SilentAfter = cmp.Or(c.SilentAfter, 5*time.Second)
 	c.RemoveAfter = cmp.Or(c.RemoveAfter, 70*time.Second)
 	c.Settle = cmp.Or(c.Settle, 250*time.Millisecond)

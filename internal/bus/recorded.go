@@ -113,7 +113,8 @@ func (k *keeper) close(ctx context.Context) error {
 	return err
 }
 
-func (b *Bus) lifeStats() LifeStats {
+// LifeStats answers how the record is.
+func (b *Bus) LifeStats() LifeStats {
 	if b.life == nil {
 		return LifeStats{}
 	}

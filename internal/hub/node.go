@@ -11,6 +11,7 @@ const (
 	NodeReady
 	NodeDraining
 	NodeSilent // not heard of for a while: it hangs, was killed, or is cut off
+	NodeFrozen // its lease is over
 )
 
 // String is the state's name in the public schema.
@@ -22,6 +23,8 @@ func (s NodeState) String() string {
 		return "DRAINING"
 	case NodeSilent:
 		return "SILENT"
+	case NodeFrozen:
+		return "FROZEN"
 	}
 	return "STATE_UNSPECIFIED"
 }
@@ -40,4 +43,14 @@ type Node struct {
 	Connections uint64
 	// SeenTime is when that was, on our clock.
 	SeenTime time.Time
+	Life     *Life // nil without JetStream
+}
+
+// Life is how the record stands by which every open event of a node has exactly one close.
+type Life struct {
+	LeaseLeft time.Duration // 0 when it is frozen
+	Waiting   uint64        // opens and closes that are not recorded yet
+	Freezes   uint64
+	Claims    uint64 // of dead nodes
+	Lost      uint64 // closes published for them
 }

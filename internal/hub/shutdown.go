@@ -48,3 +48,8 @@ func (h *Hub) closeAll(ctx context.Context, spread time.Duration) {
 		}
 	})
 }
+
+// TerminateAll ends every connection at once.
+func (h *Hub) TerminateAll(cause Cause) {
+	h.registry.each(func(c *Conn) { c.socket.Terminate(cause) })
+}

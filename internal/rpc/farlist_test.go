@@ -184,38 +184,48 @@ func TestPageWithoutTimeEndsEarly(t *testing.T) {
 
 // An answer that comes after the call gave up on it changes nothing.
 func TestLateAnswerIsNotCounted(t *testing.T) {
-	late := &latePeers{}
-	b := start(t, Config{Peers: late})
-	late.self = b.hub.Node()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	count, err := b.client.Count(ctx, &holdfastv1.CountRequest{})
-	if err != nil || count.Count != 0 || fmt.Sprint(count.UnreachableNodes) != "[aaaaaaaaaa]" {
-		t.Errorf("count %v, %v", count, err)
-	}
-	part, _ := responsePart(&holdfastv1.CountResponse{Count: 7})
-	late.on("aaaaaaaaaa", part, false, nil)
-	late.done()
-	if count.Count != 0 {
-		t.Errorf("count %v", count)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		late := &latePeers{}
+		b := start(t, Config{Peers: late})
+		count, err := b.server.service.Count(t.Context(), &holdfastv1.CountRequest{})
+		if err != nil || count.Count != 0 || fmt.Sprint(count.UnreachableNodes) != "[aaaaaaaaaa bbbbbbbbbb cccccccccc]" {
+			t.Errorf("count %v, %v", count, err)
+		}
+		part, _ := responsePart(&holdfastv1.CountResponse{Count: 7})
+		late.on("aaaaaaaaaa", part, false, nil)
+		late.done()
+		if count.Count != 0 {
+			t.Errorf("count %v", count)
+		}
+	})
 }
 
 // latePeers answer nothing but what the test says.
 type latePeers struct {
 	Peers
 
-	self hub.NodeID
 	on   func(hub.NodeID, []byte, bool, error)
 	done func()
 }
 
 func (p *latePeers) Nodes() []hub.Node {
-	return []hub.Node{{ID: "aaaaaaaaaa", State: hub.NodeReady}, {ID: p.self, State: hub.NodeReady}}
+	return []hub.Node{{ID: "aaaaaaaaaa"}, {ID: "bbbbbbbbbb"}, {ID: "cccccccccc"}}
 }
 
 func (p *latePeers) BeginAll(_ context.Context, _ []byte, on func(hub.NodeID, []byte, bool, error), done func()) {
 	p.on, p.done = on, done
+}
+
+func TestListAsksNoMoreNodesThanItNeeds(t *testing.T) {
+	c, nodes := newCluster(t, 3)
+	fill(t, nodes, 2, 2, 2)
+	resp, err := nodes[2].client.List(t.Context(), &holdfastv1.ListRequest{PageSize: 2})
+	if err != nil || len(resp.Connections) != 2 || resp.NextPageToken == "" {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	if a, b := len(c.arrived(nodes[0])), len(c.arrived(nodes[1])); a != 1 || b != 0 {
+		t.Errorf("%d and %d calls", a, b)
+	}
 }
 
 // The limit of a page is that of all nodes together.

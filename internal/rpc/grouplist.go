@@ -119,34 +119,29 @@ func readGroupList(req *holdfastv1.ListGroupsRequest) (l groupList, err error) {
 
 func (l *groupList) hash() []byte { return listHash("groups", l.namespace, l.prefix) }
 
-// groupPage sums what nodes know of groups. A node that has more groups than it told bounds the names
-// whose sums are complete.
+// groupPage sums what nodes know of groups. Each was asked for as many names as the page has room for, so
+// what is among the first of all is among the first of every node that has it, and its sum is complete.
 type groupPage struct {
 	members map[string]uint64
-	bounded bool
-	bound   string
+	more    bool
 }
 
 func (p *groupPage) add(share *holdfastv1.ListGroupsResponse) {
 	for _, g := range share.GetGroups() {
 		p.members[g.GetName()] += g.GetMembers()
 	}
-	if n := len(share.GetGroups()); n > 0 && share.GetNextPageToken() != "" {
-		if last := share.GetGroups()[n-1].GetName(); !p.bounded || last < p.bound {
-			p.bounded, p.bound = true, last
-		}
-	}
+	p.more = p.more || share.GetNextPageToken() != ""
 }
 
-// cut answers up to size groups whose sums are complete, and whether there are more.
+// cut answers the first groups, at most size, and whether there are more.
 func (p *groupPage) cut(size int) (groups []*holdfastv1.Group, more bool) {
 	for _, name := range slices.Sorted(maps.Keys(p.members)) {
-		if len(groups) == size || p.bounded && name > p.bound {
+		if len(groups) == size {
 			return groups, true
 		}
 		groups = append(groups, &holdfastv1.Group{Name: name, Members: p.members[name]})
 	}
-	return groups, p.bounded
+	return groups, p.more
 }
 
 // ListGroups answers one page of the groups of a namespace, summed over all nodes.

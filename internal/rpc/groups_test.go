@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/hub/hubtest"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
@@ -195,6 +198,21 @@ func TestPublishOfAnotherNodeIsServedInOrder(t *testing.T) {
 		t.Errorf("sent %s", got)
 	}
 	s.Confirm(hub.Outcome{})
+}
+
+// What its caller has given up is not sent.
+func TestPublishThatIsCancelledIsNotServed(t *testing.T) {
+	_, nodes := newCluster(t, 1)
+	_, s := nodes[0].open(t)
+	request, _ := (&envelope{kind: callMethod, method: holdfastv1.GroupService_Publish_FullMethodName}).encode(
+		&holdfastv1.PublishRequest{Target: everyone(""), Message: text("x")})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := newSink()
+	nodes[0].server.ServeCall(ctx, "aaaaaaaaaa", request, a)
+	if err := readAnswer(<-a.ended, &holdfastv1.PublishResponse{}); status.Code(err) != codes.Canceled || len(s.Record().Messages) != 0 {
+		t.Errorf("%v, sent %v", err, s.Record().Messages)
+	}
 }
 
 // A node that is not in the table any more, or stops, has no connections; one that does not answer may.

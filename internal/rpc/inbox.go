@@ -32,7 +32,7 @@ func (b *inbox) put(p watchPart) {
 	if b.lagged {
 		return
 	}
-	if b.bytes+len(p.events) > hub.WatchBuffer {
+	if b.bytes > 0 && b.bytes+len(p.events) > hub.WatchBuffer { // a single part always has room
 		b.lagged = true
 		p = watchPart{err: hub.ErrWatchLagged}
 	}

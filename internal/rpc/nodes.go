@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
@@ -107,12 +108,19 @@ var nodeStates = map[hub.NodeState]holdfastv1.Node_State{
 	hub.NodeReady:    holdfastv1.Node_READY,
 	hub.NodeDraining: holdfastv1.Node_DRAINING,
 	hub.NodeSilent:   holdfastv1.Node_SILENT,
+	hub.NodeFrozen:   holdfastv1.Node_FROZEN,
 }
 
 func nodeOf(n *hub.Node) *holdfastv1.Node {
-	return &holdfastv1.Node{
+	p := &holdfastv1.Node{
 		Id: string(n.ID), ServerName: n.ServerName, Version: n.Version, State: nodeStates[n.State],
 		Listen: n.Listen, Control: n.Control, Ops: n.Ops, StartTime: timestampOf(n.StartTime),
 		Connections: n.Connections, SeenTime: timestampOf(n.SeenTime),
 	}
+	if l := n.Life; l != nil {
+		p.Life = &holdfastv1.Node_Life{
+			LeaseLeft: durationpb.New(l.LeaseLeft), Waiting: l.Waiting, Freezes: l.Freezes, Claims: l.Claims, Lost: l.Lost,
+		}
+	}
+	return p
 }

@@ -42,7 +42,7 @@ func TestNodes(t *testing.T) {
 }
 
 func TestEveryNodeStateHasItsName(t *testing.T) {
-	for s := hub.NodeReady; s <= hub.NodeSilent; s++ {
+	for s := hub.NodeReady; s <= hub.NodeFrozen; s++ {
 		if nodeStates[s].String() != s.String() {
 			t.Errorf("%s is told as %s", s, nodeStates[s])
 		}

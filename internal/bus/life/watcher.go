@@ -39,6 +39,9 @@ type Watcher struct {
 	// Gone is told of a node that is claimed.
 	gone func(hub.NodeID)
 	seen map[hub.NodeID]sighting
+	// nodes that have records, as they were found at that time.
+	nodes []hub.NodeID
+	found time.Time
 
 	mu    sync.Mutex
 	stats WatcherStats
@@ -73,9 +76,12 @@ func (w *Watcher) Stats() WatcherStats {
 	return w.stats
 }
 
-// Run looks at the records every Renew until ctx ends.
+// lookEvery is the time between two looks at nodes that may be dead: it adds to the lease.
+const lookEvery = 250 * time.Millisecond
+
+// Run looks after the records of other nodes until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
-	for pause(ctx, w.config.Renew) {
+	for pause(ctx, lookEvery) {
 		if err := w.look(ctx); err != nil && ctx.Err() == nil {
 			w.config.Logger.Warn("life records of other nodes cannot be read", "error", err)
 		}
@@ -124,12 +130,11 @@ func (w *Watcher) look(ctx context.Context) error {
 		clear(w.seen)
 		return nil
 	}
-	nodes, err := w.log.Nodes(ctx)
-	if err != nil {
+	if err := w.find(ctx); err != nil {
 		return err
 	}
 	seen := make(map[hub.NodeID]sighting, len(w.seen))
-	for _, node := range nodes {
+	for _, node := range w.nodes {
 		if node == w.config.Node || w.healthy(node) {
 			continue
 		}
@@ -152,6 +157,15 @@ func (w *Watcher) look(ctx context.Context) error {
 	}
 	w.seen = seen
 	return nil
+}
+
+// find lists the nodes that have records, every Renew.
+func (w *Watcher) find(ctx context.Context) (err error) {
+	if now := time.Now(); now.Sub(w.found) >= w.config.Renew {
+		w.nodes, err = w.log.Nodes(ctx)
+		w.found = now
+	}
+	return err
 }
 
 // claim ends a node for good: once the log has taken the claim, the owner can append nothing more. Then it

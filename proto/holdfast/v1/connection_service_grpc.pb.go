@@ -43,7 +43,8 @@ const (
 //
 // Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
 // ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-// CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+// CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+// RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
 // comments below name the others. A request is at most 8 MiB.
 type ConnectionServiceClient interface {
 	// Send gives one message, or one fragment of a message, to one connection. Messages that one
@@ -66,6 +67,9 @@ type ConnectionServiceClient interface {
 	// SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
 	// the server stops reading until one is answered. When the client closes its side, open batches
 	// are still answered.
+	//
+	// When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+	// unfinished messages of the stream at that node are given up, so that none arrives with a hole.
 	SendStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SendStreamRequest, SendStreamResponse], error)
 	// SendMany gives one whole message to up to 10,000 connections. The call succeeds even when every
 	// send fails: see the counts and failures in the answer. Default confirmation: QUEUED.
@@ -115,6 +119,7 @@ type ConnectionServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// List answers with the connections that match a filter, in a stable order, in pages. A connection that
 	// lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+	// A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
@@ -313,7 +318,8 @@ type ConnectionService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 //
 // Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
 // ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-// CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+// CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+// RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
 // comments below name the others. A request is at most 8 MiB.
 type ConnectionServiceServer interface {
 	// Send gives one message, or one fragment of a message, to one connection. Messages that one
@@ -336,6 +342,9 @@ type ConnectionServiceServer interface {
 	// SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
 	// the server stops reading until one is answered. When the client closes its side, open batches
 	// are still answered.
+	//
+	// When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+	// unfinished messages of the stream at that node are given up, so that none arrives with a hole.
 	SendStream(grpc.BidiStreamingServer[SendStreamRequest, SendStreamResponse]) error
 	// SendMany gives one whole message to up to 10,000 connections. The call succeeds even when every
 	// send fails: see the counts and failures in the answer. Default confirmation: QUEUED.
@@ -385,6 +394,7 @@ type ConnectionServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// List answers with the connections that match a filter, in a stable order, in pages. A connection that
 	// lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+	// A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 	//
 	// Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
 	List(context.Context, *ListRequest) (*ListResponse, error)

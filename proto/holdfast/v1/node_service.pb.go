@@ -9,6 +9,7 @@ package holdfastv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -35,6 +36,9 @@ const (
 	// Nothing was heard from it for at least 5 s: it hangs, was killed, or is cut off. Its connections may
 	// live. Calls about them are tried, and fail with NODE_UNREACHABLE while it does not answer.
 	Node_SILENT Node_State = 3
+	// Its lease is over because it cannot write its life record: it publishes nothing, reads no client, and
+	// answers BUS_UNAVAILABLE; its sockets stay. It goes on when NATS takes its record again.
+	Node_FROZEN Node_State = 4
 )
 
 // Enum value maps for Node_State.
@@ -44,12 +48,14 @@ var (
 		1: "READY",
 		2: "DRAINING",
 		3: "SILENT",
+		4: "FROZEN",
 	}
 	Node_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"READY":             1,
 		"DRAINING":          2,
 		"SILENT":            3,
+		"FROZEN":            4,
 	}
 )
 
@@ -103,7 +109,10 @@ type Node struct {
 	// connections: open when it was last heard of, at most 2 s before while it is not SILENT.
 	Connections uint64 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
 	// seen_time: when the answering node last heard of it, on the answering node's clock.
-	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	SeenTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	// life: absent when the NATS servers have no JetStream: then a node that dies leaves opens without a
+	// close.
+	Life          *Node_Life `protobuf:"bytes,11,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +213,13 @@ func (x *Node) GetConnections() uint64 {
 func (x *Node) GetSeenTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.SeenTime
+	}
+	return nil
+}
+
+func (x *Node) GetLife() *Node_Life {
+	if x != nil {
+		return x.Life
 	}
 	return nil
 }
@@ -484,11 +500,93 @@ func (x *DrainNodeResponse) GetConnections() uint64 {
 	return 0
 }
 
+// Life is how the record stands by which every open has exactly one close.
+type Node_Life struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lease_left: how long other nodes must still believe that it lives; 0 when it is frozen.
+	LeaseLeft *durationpb.Duration `protobuf:"bytes,1,opt,name=lease_left,json=leaseLeft,proto3" json:"lease_left,omitempty"`
+	// waiting: opens and closes that the record has not taken yet, so that they are not published.
+	Waiting uint64 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// freezes: how often its lease has run out.
+	Freezes uint64 `protobuf:"varint,3,opt,name=freezes,proto3" json:"freezes,omitempty"`
+	// claims: dead nodes whose closes it has published.
+	Claims uint64 `protobuf:"varint,4,opt,name=claims,proto3" json:"claims,omitempty"`
+	// lost: closes with cause NODE_LOST that it has published for them.
+	Lost          uint64 `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node_Life) Reset() {
+	*x = Node_Life{}
+	mi := &file_holdfast_v1_node_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node_Life) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node_Life) ProtoMessage() {}
+
+func (x *Node_Life) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_node_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node_Life.ProtoReflect.Descriptor instead.
+func (*Node_Life) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_node_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Node_Life) GetLeaseLeft() *durationpb.Duration {
+	if x != nil {
+		return x.LeaseLeft
+	}
+	return nil
+}
+
+func (x *Node_Life) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Node_Life) GetFreezes() uint64 {
+	if x != nil {
+		return x.Freezes
+	}
+	return 0
+}
+
+func (x *Node_Life) GetClaims() uint64 {
+	if x != nil {
+		return x.Claims
+	}
+	return 0
+}
+
+func (x *Node_Life) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
 var File_holdfast_v1_node_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_node_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/node_service.proto\x12\vholdfast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n" +
+	"\x1eholdfast/v1/node_service.proto\x12\vholdfast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
@@ -502,13 +600,23 @@ const file_holdfast_v1_node_service_proto_rawDesc = "" +
 	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12 \n" +
 	"\vconnections\x18\t \x01(\x04R\vconnections\x127\n" +
 	"\tseen_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\"C\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\x12*\n" +
+	"\x04life\x18\v \x01(\v2\x16.holdfast.v1.Node.LifeR\x04life\x1a\xa0\x01\n" +
+	"\x04Life\x128\n" +
+	"\n" +
+	"lease_left\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tleaseLeft\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x04R\awaiting\x12\x18\n" +
+	"\afreezes\x18\x03 \x01(\x04R\afreezes\x12\x16\n" +
+	"\x06claims\x18\x04 \x01(\x04R\x06claims\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\x04R\x04lost\"O\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05READY\x10\x01\x12\f\n" +
 	"\bDRAINING\x10\x02\x12\n" +
 	"\n" +
-	"\x06SILENT\x10\x03\"\x12\n" +
+	"\x06SILENT\x10\x03\x12\n" +
+	"\n" +
+	"\x06FROZEN\x10\x04\"\x12\n" +
 	"\x10ListNodesRequest\"P\n" +
 	"\x11ListNodesResponse\x12'\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x11.holdfast.v1.NodeR\x05nodes\x12\x12\n" +
@@ -539,7 +647,7 @@ func file_holdfast_v1_node_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_node_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_v1_node_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_holdfast_v1_node_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_holdfast_v1_node_service_proto_goTypes = []any{
 	(Node_State)(0),               // 0: holdfast.v1.Node.State
 	(*Node)(nil),                  // 1: holdfast.v1.Node
@@ -549,25 +657,29 @@ var file_holdfast_v1_node_service_proto_goTypes = []any{
 	(*GetNodeResponse)(nil),       // 5: holdfast.v1.GetNodeResponse
 	(*DrainNodeRequest)(nil),      // 6: holdfast.v1.DrainNodeRequest
 	(*DrainNodeResponse)(nil),     // 7: holdfast.v1.DrainNodeResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Node_Life)(nil),             // 8: holdfast.v1.Node.Life
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
 }
 var file_holdfast_v1_node_service_proto_depIdxs = []int32{
-	0, // 0: holdfast.v1.Node.state:type_name -> holdfast.v1.Node.State
-	8, // 1: holdfast.v1.Node.start_time:type_name -> google.protobuf.Timestamp
-	8, // 2: holdfast.v1.Node.seen_time:type_name -> google.protobuf.Timestamp
-	1, // 3: holdfast.v1.ListNodesResponse.nodes:type_name -> holdfast.v1.Node
-	1, // 4: holdfast.v1.GetNodeResponse.node:type_name -> holdfast.v1.Node
-	2, // 5: holdfast.v1.NodeService.ListNodes:input_type -> holdfast.v1.ListNodesRequest
-	4, // 6: holdfast.v1.NodeService.GetNode:input_type -> holdfast.v1.GetNodeRequest
-	6, // 7: holdfast.v1.NodeService.DrainNode:input_type -> holdfast.v1.DrainNodeRequest
-	3, // 8: holdfast.v1.NodeService.ListNodes:output_type -> holdfast.v1.ListNodesResponse
-	5, // 9: holdfast.v1.NodeService.GetNode:output_type -> holdfast.v1.GetNodeResponse
-	7, // 10: holdfast.v1.NodeService.DrainNode:output_type -> holdfast.v1.DrainNodeResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: holdfast.v1.Node.state:type_name -> holdfast.v1.Node.State
+	9,  // 1: holdfast.v1.Node.start_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: holdfast.v1.Node.seen_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: holdfast.v1.Node.life:type_name -> holdfast.v1.Node.Life
+	1,  // 4: holdfast.v1.ListNodesResponse.nodes:type_name -> holdfast.v1.Node
+	1,  // 5: holdfast.v1.GetNodeResponse.node:type_name -> holdfast.v1.Node
+	10, // 6: holdfast.v1.Node.Life.lease_left:type_name -> google.protobuf.Duration
+	2,  // 7: holdfast.v1.NodeService.ListNodes:input_type -> holdfast.v1.ListNodesRequest
+	4,  // 8: holdfast.v1.NodeService.GetNode:input_type -> holdfast.v1.GetNodeRequest
+	6,  // 9: holdfast.v1.NodeService.DrainNode:input_type -> holdfast.v1.DrainNodeRequest
+	3,  // 10: holdfast.v1.NodeService.ListNodes:output_type -> holdfast.v1.ListNodesResponse
+	5,  // 11: holdfast.v1.NodeService.GetNode:output_type -> holdfast.v1.GetNodeResponse
+	7,  // 12: holdfast.v1.NodeService.DrainNode:output_type -> holdfast.v1.DrainNodeResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_node_service_proto_init() }
@@ -581,7 +693,7 @@ func file_holdfast_v1_node_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_node_service_proto_rawDesc), len(file_holdfast_v1_node_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

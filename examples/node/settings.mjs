@@ -1,4 +1,5 @@
-// Where the broker is, from flags or the environment: --control, --nats, --namespace.
+// Where the broker is, from flags or the environment: --control, --nats, --namespace. Several addresses of one cluster
+// are separated by commas.
 import { parseArgs } from "node:util";
 
 const { HOLDFAST_CONTROL, HOLDFAST_NATS, HOLDFAST_NAMESPACE } = process.env;

@@ -1,92 +1,110 @@
-import type { NatsConnection } from "@nats-io/transport-node";
+import { Audience, type NamespaceOptions } from "./audience.js";
+import type {
+  Count,
+  EventsOptions,
+  Group,
+  GroupsOptions,
+  SendManyResult,
+  StreamOptions,
+  WatchOptions,
+} from "./client-options.js";
 import type { ControlChannel } from "./control.js";
-import { confirmationOf, durationOf, messageOf } from "./convert.js";
+import { confirmationOf, connectionOf, durationOf, messageOf } from "./convert.js";
 import { cancelledBy, errorOf } from "./error-of.js";
 import { type EventSink, type EventSource, EventStream } from "./event-stream.js";
 import { EVENT_KINDS, type EventKind } from "./events.js";
-import type { Filter } from "./facts.js";
-import type { SendFailure } from "./failure-log.js";
+import type { Connection, Filter } from "./facts.js";
 import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
-import { ConnectionHandle } from "./handle.js";
+import { GroupService } from "./gen/holdfast/v1/group_service_pb.js";
+import { NodeService } from "./gen/holdfast/v1/node_service_pb.js";
+import { GroupHandle } from "./group.js";
+import { ConnectionHandle, type HandleMaker } from "./handle.js";
+import type { ConnectionOptions } from "./handle-options.js";
 import { Listing, type ListOptions } from "./listing.js";
+import type { NatsOutlet } from "./nats-group.js";
 import { NatsSource } from "./nats-source.js";
+import { type BrokerNode, NodeHandle, nodeOf } from "./node.js";
 import type { CallOptions, MessageOptions } from "./options.js";
 import { Sender, type SenderOptions } from "./sender.js";
 import { errorFromFailure } from "./status.js";
 import { within } from "./wait.js";
-import { type WatchFilter, WatchSource } from "./watch-source.js";
-
-/** Options of an event stream. */
-export interface StreamOptions {
-  /**
-   * Bytes of events that may wait for the loop; beyond, the stream ends with {@link SlowConsumer}. Default 64 MiB.
-   */
-  readonly maxBufferedBytes?: number;
-  /** Ends the loop with {@link Cancelled} when it is aborted. Absent: only closing ends it. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@link Client.events}. */
-export interface EventsOptions<K extends EventKind = EventKind> extends StreamOptions {
-  /** The namespace; "*": all of them. Default "default". */
-  readonly namespace?: string;
-  /** Only these kinds. Absent: all. Ask for "message" only where messages are wanted: they are the bulk. */
-  readonly kinds?: readonly K[];
-  /**
-   * Name of a NATS queue group: each event goes to one of its subscribers, so that workers share the load; the
-   * events of one connection then spread over them. Absent: this stream gets every event.
-   */
-  readonly queue?: string;
-}
-
-/** Options of {@link Client.watch}. */
-export interface WatchOptions<K extends EventKind = EventKind> extends StreamOptions, WatchFilter<K> {}
-
-/** What {@link Client.count} answers. */
-export interface Count {
-  /** Connections that match. */
-  readonly count: number;
-  /** Nodes that did not answer in time and are not counted. Empty: the count is complete. */
-  readonly unreachableNodes: readonly string[];
-}
-
-/** What {@link Client.sendMany} answers; it succeeds even when every send fails. */
-export interface SendManyResult {
-  /** Sends that have the confirmation asked for. */
-  readonly succeeded: number;
-  /** The others, in the order of the IDs. */
-  readonly failures: readonly SendFailure[];
-}
+import { WatchSource } from "./watch-source.js";
 
 /** Bytes of events that may wait for a loop. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024;
 
+/** The NATS side of a client. */
+export interface NatsSide extends NatsOutlet {
+  /** First token of the subjects that the broker publishes to. */
+  readonly eventPrefix: string;
+}
+
 /**
- * A connection to one broker: its control API and, for {@link events}, its NATS. Made by {@link connect}. Both
- * reconnect by themselves; calls made meanwhile fail with {@link Unavailable}, because nothing is sent twice.
+ * A connection to a broker: its control API and, for {@link events}, its NATS. Made by {@link connect}. Both
+ * reconnect by themselves; calls made meanwhile go to another `control` address or, where there is none, fail with
+ * {@link Unavailable}.
  */
 export class Client {
   readonly #control: ControlChannel;
-  readonly #nats: NatsConnection | undefined;
-  readonly #eventPrefix: string;
+  readonly #nats: NatsSide | undefined;
+  readonly #handle: HandleMaker = (id, options) => this.connection(id, options);
   readonly #open = new Set<{ close(): Promise<void> }>();
   #closing: Promise<void> | undefined;
 
   /** Made by {@link connect}. */
-  constructor(control: ControlChannel, nats: NatsConnection | undefined, eventPrefix: string) {
+  constructor(control: ControlChannel, nats: NatsSide | undefined) {
     this.#control = control;
     this.#nats = nats;
-    this.#eventPrefix = eventPrefix;
   }
 
   /** The handle of one connection by its ID. No I/O: whether it exists shows when the handle is used. */
-  connection(id: string): ConnectionHandle {
-    return new ConnectionHandle(id, this.#control);
+  connection(id: string, options: ConnectionOptions = {}): ConnectionHandle {
+    return new ConnectionHandle(id, this.#control, options);
+  }
+
+  /** The handle of one group by its name. No I/O. */
+  group(name: string, options: NamespaceOptions = {}): GroupHandle {
+    return new GroupHandle(this.#control, name, options, this.#nats);
+  }
+
+  /** All connections of one user, 1 to 256 bytes. No I/O. */
+  user(user: string, options: NamespaceOptions = {}): Audience {
+    return new Audience(this.#control, { case: "user", value: user }, options);
+  }
+
+  /** All connections of a namespace. No I/O. */
+  everyone(options: NamespaceOptions = {}): Audience {
+    return new Audience(this.#control, { case: "everyone", value: true }, options);
+  }
+
+  /** The handle of one broker node by its ID; without one, whichever answers. No I/O. */
+  node(id = ""): NodeHandle {
+    return new NodeHandle(this.#control, id);
+  }
+
+  /** Asks for every node that the answering one knows, by ID. */
+  async nodes(options: CallOptions = {}): Promise<readonly BrokerNode[]> {
+    const answer = await this.#control.unary(NodeService.method.listNodes, {}, options);
+    return answer.nodes.map(nodeOf);
   }
 
   /** The connections that match, for `for await`, page by page. No I/O before the loop. */
-  list(filter: Filter = {}, options: ListOptions = {}): Listing {
-    return new Listing(this.#control, filter, options);
+  list(filter: Filter = {}, options: ListOptions = {}): Listing<Connection> {
+    return new Listing(async (pageToken) => {
+      const request = { filter: { ...filter }, pageSize: options.pageSize, pageToken };
+      const page = await this.#control.unary(ConnectionService.method.list, request, options);
+      return { ...page, items: page.connections.map(connectionOf) };
+    });
+  }
+
+  /** The groups that have members, by name, for `for await`, page by page. No I/O before the loop. */
+  groups(options: GroupsOptions = {}): Listing<Group> {
+    const { namespace, prefix, pageSize } = options;
+    return new Listing(async (pageToken) => {
+      const request = { namespace, prefix, pageSize, pageToken };
+      const page = await this.#control.unary(GroupService.method.listGroups, request, options);
+      return { ...page, items: page.groups.map(({ name, members }) => ({ name, members: Number(members) })) };
+    });
   }
 
   /** Counts the connections that match. */
@@ -147,29 +165,26 @@ export class Client {
    */
   events<K extends EventKind = EventKind>(options: EventsOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();
-    const nats = this.#nats;
-    if (nats === undefined)
+    if (this.#nats === undefined)
       throw errorOf("connect was not given `nats`; use watch, or pass it", { code: "FAILED_PRECONDITION" });
+    const { nats, eventPrefix: prefix } = this.#nats;
     const { namespace = "default", kinds = EVENT_KINDS, queue } = options;
-    const selection = { prefix: this.#eventPrefix, namespace, kinds, queue };
-    const handle = (id: string) => this.connection(id);
-    return this.#stream(
-      options,
-      (sink) => new NatsSource(nats, selection, handle, this.#control.timeoutMs, sink),
-    );
+    const selection = { prefix, namespace, kinds, queue };
+    const { timeoutMs } = this.#control;
+    return this.#stream(options, (sink) => new NatsSource(nats, selection, this.#handle, timeoutMs, sink));
   }
 
   /**
    * Watches events over the control API, at once, for a backend without NATS; await `ready` before doing what
    * they answer. In order per connection; there is no replay, and no queue group.
    *
-   * The loop throws {@link SlowConsumer} when it is too slow, and {@link Unavailable} when the broker stops or is
-   * lost: events until a new watch is ready are missed, and `list` tells what is open then.
+   * The loop throws {@link SlowConsumer} when it is too slow, and {@link Unavailable} when the node that answers it
+   * stops or any node is lost: events until a new watch is ready are missed, and `list` tells what is open then. With
+   * several `control` addresses it stays with the one where it began, and a new watch begins at another.
    */
   watch<K extends EventKind = EventKind>(options: WatchOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();
-    const handle = (id: string) => this.connection(id);
-    return this.#stream(options, (sink) => new WatchSource(this.#control, options, handle, sink));
+    return this.#stream(options, (sink) => new WatchSource(this.#control, options, this.#handle, sink));
   }
 
   /**
@@ -190,10 +205,11 @@ export class Client {
 
   async #close(): Promise<void> {
     const ends = await Promise.allSettled([...this.#open].map((open) => open.close()));
-    if (this.#nats !== undefined && !this.#nats.isClosed()) {
+    const nats = this.#nats?.nats;
+    if (nats !== undefined && !nats.isClosed()) {
       const { timeoutMs } = this.#control;
       // While NATS is away there is nobody to drain to.
-      await within(this.#nats.drain(), { timeoutMs }, "draining NATS").catch(() => this.#nats?.close());
+      await within(nats.drain(), { timeoutMs }, "draining NATS").catch(() => nats.close());
     }
     this.#control.close();
     const failed = ends.find((end) => end.status === "rejected");

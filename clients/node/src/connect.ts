@@ -11,6 +11,7 @@ import { errorOf } from "./error-of.js";
 import {
   type ConnectOptions,
   DEFAULT_EVENT_PREFIX,
+  DEFAULT_INBOUND_PREFIX,
   DEFAULT_KEEPALIVE_MS,
   DEFAULT_TIMEOUT_MS,
 } from "./options.js";
@@ -18,7 +19,7 @@ import { within } from "./wait.js";
 
 /**
  * Connects to a broker: to its control API and, when `nats` is given, to NATS. It returns when both answer, so
- * that a wrong address shows here and not later.
+ * that a wrong address shows here and not later; of several addresses, when one answers.
  *
  * @example
  * const client = await connect({ control: "127.0.0.1:7400", nats: "nats://127.0.0.1:4222" });
@@ -36,7 +37,9 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     void nats?.then((connection) => connection.close()).catch(() => {});
     throw error;
   }
-  return new Client(control, await nats, options.eventPrefix ?? DEFAULT_EVENT_PREFIX);
+  const { eventPrefix = DEFAULT_EVENT_PREFIX, inboundPrefix = DEFAULT_INBOUND_PREFIX } = options;
+  const connected = await nats;
+  return new Client(control, connected && { nats: connected, eventPrefix, inboundPrefix });
 }
 
 /** Milliseconds between two attempts to reach NATS. */

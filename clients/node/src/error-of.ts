@@ -8,6 +8,7 @@ import {
   type HoldfastErrorInit,
   InvalidArgument,
   MessageExpired,
+  NodeNotFound,
   NotConfirmed,
   PermissionDenied,
   QueueFull,
@@ -15,6 +16,7 @@ import {
   SkippedAfterFailure,
   SlowConsumer,
   type StatusCode,
+  TooManyGroups,
   Unavailable,
 } from "./errors.js";
 
@@ -32,6 +34,8 @@ const byReason: Readonly<Record<string, ErrorClass>> = {
   EVENTS_LAGGED: SlowConsumer,
   SKIPPED_AFTER_FAILURE: SkippedAfterFailure,
   NOT_CONFIRMED: NotConfirmed,
+  NODE_NOT_FOUND: NodeNotFound,
+  TOO_MANY_GROUPS: TooManyGroups,
 };
 
 const byCode: Partial<Record<StatusCode, ErrorClass>> = {

@@ -69,6 +69,20 @@ export class ConnectionNotFound extends HoldfastError {
   }
 }
 
+/** No node of that ID is part of the broker: it has stopped, or never existed. Final. */
+export class NodeNotFound extends HoldfastError {
+  static {
+    NodeNotFound.prototype.name = "NodeNotFound";
+  }
+}
+
+/** The connection would be in more than 1,000 groups. It has joined none of the call's. */
+export class TooManyGroups extends HoldfastError {
+  static {
+    TooManyGroups.prototype.name = "TooManyGroups";
+  }
+}
+
 /** The closing handshake has begun, so nothing more can be sent. Final. */
 export class ConnectionClosing extends HoldfastError {
   static {

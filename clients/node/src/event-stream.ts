@@ -6,6 +6,8 @@ import { deferred } from "./wait.js";
 export interface EventSource {
   /** Resolves when every event from now on is seen. */
   readonly ready: Promise<void>;
+  /** Nodes that take no part; see {@link EventStream.unreachableNodes}. Absent: none. */
+  readonly unreachableNodes?: readonly string[];
   /** Asks for no more events; resolves when those under way have been given to the stream. */
   stop(): Promise<void>;
 }
@@ -65,6 +67,14 @@ export class EventStream<K extends EventKind = EventKind> implements AsyncIterab
     // Whoever does not await `ready` learns of the failure from the loop.
     this.ready.catch((error: Error) => this.#finish(error));
     signal?.addEventListener("abort", abort, { once: true });
+  }
+
+  /**
+   * Nodes that were silent when a watch began, known once it is {@link ready}: their events are missing until they
+   * answer again. Empty: the stream is in effect everywhere. Always empty over NATS.
+   */
+  get unreachableNodes(): readonly string[] {
+    return this.#source.unreachableNodes ?? [];
   }
 
   /** The next event; done when the stream was closed, or was ended in order. */

@@ -3,73 +3,25 @@ import type { ControlChannel } from "./control.js";
 import { confirmationOf, connectionOf, dateOf, durationOf, messageOf, msOf } from "./convert.js";
 import type { Connection } from "./facts.js";
 import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
+import { type AddMembersResponse, GroupService } from "./gen/holdfast/v1/group_service_pb.js";
+import type {
+  CloseOptions,
+  CloseResult,
+  ConnectionOptions,
+  PauseOptions,
+  PingOptions,
+  PongOptions,
+  SendResult,
+  Update,
+} from "./handle-options.js";
 import { MessageWriter, type MessageWriterOptions } from "./message-writer.js";
 import type { CallOptions, Confirmation, SendOptions } from "./options.js";
+import { errorFromFailure } from "./status.js";
 
 const rpc = ConnectionService.method;
 
-/** What a send answers. */
-export interface SendResult {
-  /** Payload bytes in the connection's send queue after this message; 0: the kernel has taken everything. */
-  readonly bufferedAmount: number;
-  /** Milliseconds from the ping behind the message to its pong. Only with confirmation RECEIVED. */
-  readonly rttMs: number | undefined;
-}
-
-/** Options of {@link ConnectionHandle.close}. */
-export interface CloseOptions extends CallOptions {
-  /** 1000–1003, 1007–1014 or 3000–4999. Default 1000. */
-  readonly code?: number;
-  /** At most 123 bytes of UTF-8. Default "". */
-  readonly reason?: string;
-  /** When to return. RECEIVED: when the connection has ended. WRITTEN: when the close frame is. Default RECEIVED. */
-  readonly confirmation?: Confirmation;
-}
-
-/** How the client answered a close. */
-export interface CloseResult {
-  /** The code of the client's close frame; 1005: it had none; 1006: none came; 0: the call did not wait. */
-  readonly code: number;
-  /** The reason of the client's close frame. */
-  readonly reason: string;
-  /** Whether close frames went both ways. */
-  readonly wasClean: boolean;
-}
-
-/** Options of {@link ConnectionHandle.pause}. */
-export interface PauseOptions extends CallOptions {
-  /**
-   * Milliseconds after which the broker resumes by itself, so that a backend that died leaves nobody paused.
-   * Above 0, at most the endpoint's `max_pause`. Absent: `max_pause` (10 min by default).
-   */
-  readonly resumeAfterMs?: number;
-}
-
-/** Options of {@link ConnectionHandle.ping}. */
-export interface PingOptions extends CallOptions {
-  /** At most 125 bytes; text is sent as UTF-8. Default empty. */
-  readonly payload?: string | Uint8Array;
-  /** When to return. Only RECEIVED, the default, measures the round trip. */
-  readonly confirmation?: Confirmation;
-}
-
-/** Options of {@link ConnectionHandle.pong}. */
-export interface PongOptions extends CallOptions {
-  /** At most 125 bytes; text is sent as UTF-8. Default empty. */
-  readonly payload?: string | Uint8Array;
-  /** When to return; nobody answers a pong, so it cannot be RECEIVED. Default QUEUED. */
-  readonly confirmation?: "QUEUED" | "WRITTEN";
-}
-
-/** What an update changes; what is absent stays as it is. */
-export interface Update {
-  /** Attributes to set by name; `null` removes one. Together at most 8 KiB of names and values. */
-  readonly attributes?: Readonly<Record<string, string | null>>;
-  /** Who the client is, at most 256 bytes; "" is nobody. */
-  readonly user?: string;
-  /** When the broker closes it (4401, cause EXPIRED); `null`: never. */
-  readonly expireTime?: Date | null;
-}
+/** Makes the handle of a connection. */
+export type HandleMaker = (id: string, options: ConnectionOptions) => ConnectionHandle;
 
 /**
  * One client WebSocket by its ID. Making a handle does no I/O and knows nothing of the socket: the connection
@@ -81,11 +33,14 @@ export interface Update {
 export class ConnectionHandle {
   /** The connection's ID. */
   readonly id: string;
+  /** The connection's namespace, as whoever made the handle knew it. */
+  readonly namespace: string;
   readonly #control: ControlChannel;
 
   /** Made by {@link Client.connection}. */
-  constructor(id: string, control: ControlChannel) {
+  constructor(id: string, control: ControlChannel, { namespace = "default" }: ConnectionOptions = {}) {
     this.id = id;
+    this.namespace = namespace;
     this.#control = control;
   }
 
@@ -102,7 +57,7 @@ export class ConnectionHandle {
       message: messageOf(data, options),
       confirmation: confirmationOf(options.confirmation),
       expireAfter: durationOf(options.expireAfterMs),
-      requestId: options.requestId,
+      requestId: options.requestId ?? this.#control.requestId(),
     };
     const answer = await this.#control.unary(rpc.send, request, options, waits(options.confirmation));
     return { bufferedAmount: Number(answer.bufferedAmount), rttMs: msOf(answer.rtt) };
@@ -213,6 +168,37 @@ export class ConnectionHandle {
     const answer = await this.#control.unary(rpc.update, request, options);
     return connectionOf(present(answer.connection));
   }
+
+  /**
+   * Makes the connection a member of one group or of up to 100: of all of them or, on an error, of none. Every later
+   * {@link GroupHandle.publish} reaches it. A group that it is in already is no error.
+   *
+   * @throws {@link TooManyGroups} beyond 1,000 groups; {@link ConnectionNotFound} also when it lives in another
+   * namespace than the handle says
+   */
+  async join(groups: string | readonly string[], options: CallOptions = {}): Promise<void> {
+    raise(await this.#control.unary(GroupService.method.addMembers, this.#membership(groups), options));
+  }
+
+  /**
+   * Ends the connection's membership in one group or in up to 100: no later {@link GroupHandle.publish} reaches it. A
+   * group that it is not in is no error.
+   *
+   * @throws {@link ConnectionNotFound} also when it lives in another namespace than the handle says
+   */
+  async leave(groups: string | readonly string[], options: CallOptions = {}): Promise<void> {
+    raise(await this.#control.unary(GroupService.method.removeMembers, this.#membership(groups), options));
+  }
+
+  #membership(groups: string | readonly string[]) {
+    const { namespace, id } = this;
+    return { namespace, groups: typeof groups === "string" ? [groups] : [...groups], connectionIds: [id] };
+  }
+}
+
+/** Throws the failure of the one connection of a request, if there is one. */
+function raise({ failures: [failure] }: Pick<AddMembersResponse, "failures">): void {
+  if (failure !== undefined) throw errorFromFailure(failure);
 }
 
 /** Whether the call waits for more than the queue, so that its deadline means NOT_CONFIRMED. */

@@ -1,7 +1,3 @@
-import type { ControlChannel } from "./control.js";
-import { connectionOf } from "./convert.js";
-import type { Connection, Filter } from "./facts.js";
-import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
 import type { CallOptions } from "./options.js";
 
 /** Options of {@link Client.list}. `timeoutMs` holds for each page. */
@@ -10,41 +6,43 @@ export interface ListOptions extends CallOptions {
   readonly pageSize?: number;
 }
 
+/** One page, as the broker answers it. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** "" after the last. */
+  readonly nextPageToken: string;
+  readonly unreachableNodes: readonly string[];
+}
+
 /**
- * Connections that match a filter, by rising ID, fetched page by page as the loop takes them. A connection that
- * lives throughout appears exactly once; one that opens or ends meanwhile may or may not.
+ * What the broker lists, in a stable order, fetched page by page as the loop takes it. What is there throughout
+ * appears exactly once; what comes or goes meanwhile may or may not.
  */
-export class Listing implements AsyncIterable<Connection> {
-  readonly #control: ControlChannel;
-  readonly #filter: Filter;
-  readonly #options: ListOptions;
+export class Listing<T> implements AsyncIterable<T> {
+  readonly #fetch: (pageToken: string) => Promise<Page<T>>;
   readonly #unreachable = new Set<string>();
 
-  /** Made by {@link Client.list}. */
-  constructor(control: ControlChannel, filter: Filter, options: ListOptions) {
-    this.#control = control;
-    this.#filter = filter;
-    this.#options = options;
+  /** Made by {@link Client.list}, {@link Client.groups} and {@link GroupHandle.members}. */
+  constructor(fetch: (pageToken: string) => Promise<Page<T>>) {
+    this.#fetch = fetch;
   }
 
   /**
-   * Nodes that did not answer in time, so that their connections are missing from what the loop has taken so
-   * far. Empty after the loop: the listing was complete.
+   * Nodes that did not answer in time, so that what they hold is missing from what the loop has taken so far. Empty
+   * after the loop: the listing was complete.
    */
   get unreachableNodes(): readonly string[] {
     return [...this.#unreachable];
   }
 
   /** Begins at the first page. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
-    const { pageSize } = this.#options;
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     this.#unreachable.clear();
     let pageToken = "";
     do {
-      const request = { filter: this.#filter, pageSize, pageToken };
-      const page = await this.#control.unary(ConnectionService.method.list, request, this.#options);
+      const page = await this.#fetch(pageToken);
       for (const node of page.unreachableNodes) this.#unreachable.add(node);
-      for (const connection of page.connections) yield connectionOf(connection);
+      yield* page.items;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }

@@ -103,6 +103,7 @@ export class MessageWriter {
       },
       confirmation: confirmationOf(wanted),
       expireAfter: first ? durationOf(expireAfterMs) : undefined,
+      requestId: this.#control.requestId(),
     };
     const unconfirmed = wanted !== undefined && wanted !== "QUEUED";
     const answer = await this.#control.unary(ConnectionService.method.send, request, this.#options, {

@@ -11,7 +11,7 @@ import {
 } from "./events.js";
 import { ConnectionSchema } from "./gen/holdfast/v1/connection_pb.js";
 import { ClosedSchema } from "./gen/holdfast/v1/event_pb.js";
-import type { ConnectionHandle } from "./handle.js";
+import type { HandleMaker } from "./handle.js";
 
 const json = { ignoreUnknownFields: true };
 const attributeHeader = "Holdfast-Attr-";
@@ -26,7 +26,7 @@ export interface Subject {
 /** What decoding needs from its surroundings. */
 export interface DecodeContext {
   /** The handle of a connection. */
-  connection(id: string): ConnectionHandle;
+  readonly connection: HandleMaker;
   /** Answers a message event. */
   reply(message: Msg, data: string | Uint8Array, options?: ReplyOptions): Promise<void>;
 }
@@ -47,7 +47,7 @@ export function seqOf(message: Msg): number | undefined {
 /** Makes the event of a message. Throws when its payload is not what the subject says. */
 export function decodeEvent(message: Msg, subject: Subject, context: DecodeContext): HoldfastEvent {
   const base = {
-    connection: context.connection(subject.id),
+    connection: context.connection(subject.id, { namespace: subject.namespace }),
     namespace: subject.namespace,
     seq: seqOf(message),
     user: percentDecoded(message.headers?.get("Holdfast-User") ?? ""),

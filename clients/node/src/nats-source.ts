@@ -2,7 +2,7 @@ import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node"
 import { errorOf } from "./error-of.js";
 import type { EventSink, EventSource } from "./event-stream.js";
 import { EVENT_KINDS, type EventKind } from "./events.js";
-import type { ConnectionHandle } from "./handle.js";
+import type { HandleMaker } from "./handle.js";
 import { type DecodeContext, decodeEvent, parseSubject, seqOf } from "./nats-decode.js";
 import { replyTo } from "./nats-reply.js";
 import { Repeats } from "./repeats.js";
@@ -41,7 +41,7 @@ export class NatsSource implements EventSource {
   constructor(
     nats: NatsConnection,
     selection: NatsSelection,
-    connection: (id: string) => ConnectionHandle,
+    connection: HandleMaker,
     timeoutMs: number,
     sink: EventSink,
   ) {

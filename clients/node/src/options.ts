@@ -35,7 +35,8 @@ export interface MessageOptions {
 export interface SendOptions extends CallOptions, MessageOptions {
   /**
    * Makes a repeat harmless: the connection remembers its last 16, and answers a repeat as the first time
-   * without sending anything. At most 64 bytes, unique per connection. Absent: no such protection.
+   * without sending anything. At most 64 bytes, unique per connection. Absent: no such protection, but for the
+   * repeats that this client makes itself with several `control` addresses.
    */
   readonly requestId?: string;
 }
@@ -48,14 +49,26 @@ export interface TlsOptions {
   readonly cert?: string | Uint8Array;
   /** The client's private key; needs `cert`. */
   readonly key?: string | Uint8Array;
-  /** The name the broker's certificate must carry. Absent: the host of `control`. */
+  /** The name the certificate of each address must carry. Absent: the host of the address. */
   readonly serverName?: string;
 }
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
-  /** The broker's gRPC address: "host:port" or "unix:/path". Default "127.0.0.1:7400". */
-  readonly control?: string;
+  /**
+   * Where the broker serves gRPC: "host:port" or "unix:/path"; several, of nodes of one cluster, as an array or
+   * separated by commas. With several, unary calls go to the connected ones in turn, a stream stays where it began, and
+   * an address that cannot be reached costs nothing while another can. Default "127.0.0.1:7400".
+   */
+  readonly control?: string | readonly string[];
+  /**
+   * With several `control` addresses, how often a call is made at most, each time at another address if there is one,
+   * within its `timeoutMs`; between two attempts it waits up to 50 ms, then up to twice as long each time, drawn at
+   * random. What certainly had no effect is made again; what may have had one only where a repeat does no harm,
+   * which sends get by a `requestId` that is made for those without. 1: nothing is repeated. Default 5. With one
+   * address nothing ever is.
+   */
+  readonly maxAttempts?: number;
   /** TLS towards the control API. `true`: with the system's authorities. Absent or false: plain text. */
   readonly tls?: boolean | TlsOptions;
   /** Sent with every call, for example `{ authorization: "Bearer …" }`. Default: nothing. */
@@ -67,6 +80,8 @@ export interface ConnectOptions {
   readonly nats?: string | string[] | NodeConnectionOptions;
   /** First token of the subjects that the broker publishes to. Default "holdfast". */
   readonly eventPrefix?: string;
+  /** First token of the subjects that the broker listens to. Default "holdfast-in". */
+  readonly inboundPrefix?: string;
   /** `timeoutMs` of calls that name none, in milliseconds. Default 5000. 0: no limit. */
   readonly timeoutMs?: number;
   /** Milliseconds that `connect` waits for the broker and for NATS. Default 5000. 0: no limit. */
@@ -82,10 +97,14 @@ export interface ConnectOptions {
 
 /** Milliseconds a call may take when neither it nor the client says otherwise. */
 export const DEFAULT_TIMEOUT_MS = 5_000;
+/** How often a call is made at most, with several addresses. */
+export const DEFAULT_MAX_ATTEMPTS = 5;
 /** Where a broker with default settings listens for gRPC. */
 export const DEFAULT_CONTROL = "127.0.0.1:7400";
 /** First token of the subjects of a broker with default settings. */
 export const DEFAULT_EVENT_PREFIX = "holdfast";
+/** First token of the subjects that a broker with default settings listens to. */
+export const DEFAULT_INBOUND_PREFIX = "holdfast-in";
 /** Milliseconds between HTTP/2 pings. */
 export const DEFAULT_KEEPALIVE_MS = 20_000;
 /** Milliseconds an HTTP/2 ping may stay unanswered. */

@@ -39,7 +39,7 @@ const MAX_OPEN_BATCHES = 32;
  * Sends many messages to many connections in batches over one stream: the cheapest way to send much. Sends to
  * one connection keep the order of the calls; when one fails, later ones of its batch to the same connection
  * fail with {@link SkippedAfterFailure}. Nothing is sent twice: when the stream breaks, every send that has no
- * answer fails with {@link Unavailable}, and the next send begins a new stream.
+ * answer fails with {@link Unavailable}, and the next send begins a new stream, at another address if there is one.
  *
  * @example
  * await using sender = client.sender({ onFailure: ({ connectionId, error }) => console.warn(connectionId, error) });

@@ -6,7 +6,7 @@ import type { EventSink, EventSource } from "./event-stream.js";
 import type { EventKind, HoldfastEvent, MessageEvent } from "./events.js";
 import { ConnectionService, type WatchResponse } from "./gen/holdfast/v1/connection_service_pb.js";
 import { Event_Kind, Opcode, type Event as PbEvent } from "./gen/holdfast/v1/event_pb.js";
-import type { ConnectionHandle } from "./handle.js";
+import type { HandleMaker } from "./handle.js";
 import { errorFromService } from "./status.js";
 import { deferred, within } from "./wait.js";
 
@@ -34,15 +34,11 @@ const kindNumber: Readonly<Record<EventKind, Event_Kind>> = {
 /** Events from a Watch call. */
 export class WatchSource implements EventSource {
   readonly ready: Promise<void>;
+  unreachableNodes: readonly string[] = [];
   readonly #call: ClientReadableStream<WatchResponse>;
   #stopped = false;
 
-  constructor(
-    control: ControlChannel,
-    filter: WatchFilter,
-    connection: (id: string) => ConnectionHandle,
-    sink: EventSink,
-  ) {
+  constructor(control: ControlChannel, filter: WatchFilter, connection: HandleMaker, sink: EventSink) {
     const { namespace, user, connectionId } = filter;
     const kinds = filter.kinds?.map((kind) => kindNumber[kind]);
     const started = deferred();
@@ -54,7 +50,10 @@ export class WatchSource implements EventSource {
       kinds,
     });
     this.#call.on("data", ({ item }: WatchResponse) => {
-      if (item.case === "started") started.resolve();
+      if (item.case === "started") {
+        this.unreachableNodes = item.value.unreachableNodes;
+        started.resolve();
+      }
       if (item.case !== "event") return;
       const event = eventOf(item.value, connection);
       if (event !== undefined) sink.push(event, item.value.payload.length);
@@ -78,11 +77,8 @@ export class WatchSource implements EventSource {
 }
 
 /** The event of a watch; undefined for a kind that this client does not know. */
-export function eventOf(
-  pb: PbEvent,
-  connectionOfId: (id: string) => ConnectionHandle,
-): HoldfastEvent | undefined {
-  const connection = connectionOfId(pb.connectionId);
+export function eventOf(pb: PbEvent, connectionOfId: HandleMaker): HoldfastEvent | undefined {
+  const connection = connectionOfId(pb.connectionId, { namespace: pb.namespace });
   const base = { connection, namespace: pb.namespace, seq: Number(pb.seq) || undefined, user: pb.user };
   switch (pb.kind) {
     case Event_Kind.OPEN:

@@ -45,15 +45,17 @@ const anyPort = "127.0.0.1:0";
 
 /**
  * Starts a broker; `endpoints` is the YAML list under that key. Absent: the default endpoint. `at` names
- * addresses of a broker that was there before. Absent: free ports.
+ * addresses of a broker that was there before (absent: free ports), and with `natsUrl` a NATS server that is there.
  */
 export async function startBroker(
   endpoints?: string,
-  at: { control: string; nats: string } = { control: anyPort, nats: anyPort },
+  at: { control?: string; nats?: string; natsUrl?: string } = {},
 ): Promise<Broker> {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-test-"));
   const args = ["--listen", anyPort, "--ops-listen", anyPort, "--data-dir", join(folder, "data")];
-  args.push("--control-listen", at.control, "--nats-listen", at.nats.replace("nats://", ""));
+  args.push("--control-listen", at.control ?? anyPort);
+  if (at.natsUrl !== undefined) args.push("--nats-url", at.natsUrl);
+  else args.push("--nats-listen", (at.nats ?? anyPort).replace("nats://", ""));
   if (endpoints !== undefined) {
     writeFileSync(join(folder, "config.yaml"), `drain: {timeout: 2s}\nendpoints:\n${endpoints}`);
     args.push("--config", join(folder, "config.yaml"));

@@ -21,6 +21,8 @@ const expected: [string, holdfast.StatusCode, new (...args: never[]) => holdfast
   ["BUS_UNAVAILABLE", "UNAVAILABLE", holdfast.Unavailable],
   ["NODE_STOPPING", "UNAVAILABLE", holdfast.Unavailable],
   ["NOT_CONFIRMED", "DEADLINE_EXCEEDED", holdfast.NotConfirmed],
+  ["NODE_NOT_FOUND", "NOT_FOUND", holdfast.NodeNotFound],
+  ["TOO_MANY_GROUPS", "RESOURCE_EXHAUSTED", holdfast.TooManyGroups],
   ["INTERNAL_ERROR", "INTERNAL", holdfast.HoldfastError],
 ];
 

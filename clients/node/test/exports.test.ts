@@ -16,6 +16,7 @@ describe("package", () => {
       "HoldfastError",
       "InvalidArgument",
       "MessageExpired",
+      "NodeNotFound",
       "NotConfirmed",
       "PermissionDenied",
       "QueueFull",
@@ -23,6 +24,7 @@ describe("package", () => {
       "SendFailures",
       "SkippedAfterFailure",
       "SlowConsumer",
+      "TooManyGroups",
       "Unavailable",
       "connect",
     ]);

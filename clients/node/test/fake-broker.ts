@@ -1,5 +1,14 @@
 // A control API in this process whose answers a test decides: one handler per method, requests as they came.
-import { create, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import {
+  create,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import * as grpc from "@grpc/grpc-js";
 import {
@@ -9,10 +18,16 @@ import {
   type WatchRequest,
   type WatchResponseSchema,
 } from "../src/gen/holdfast/v1/connection_service_pb.js";
+import { GroupService } from "../src/gen/holdfast/v1/group_service_pb.js";
+import { NodeService } from "../src/gen/holdfast/v1/node_service_pb.js";
 
-type Methods = typeof ConnectionService.method;
-type Unary = { [M in keyof Methods]: Methods[M]["methodKind"] extends "unary" ? M : never }[keyof Methods];
-type Answer<M extends Unary> = MessageInitShape<Methods[M]["output"]>;
+/** A handler for each unary method of a service; absent: UNIMPLEMENTED. */
+type UnaryHandlers<S extends DescService> = {
+  [M in keyof S["method"] as S["method"][M]["methodKind"] extends "unary" ? M : never]?: (
+    request: MessageShape<S["method"][M]["input"]>,
+    call: CallFacts,
+  ) => MessageInitShape<S["method"][M]["output"]> | Promise<MessageInitShape<S["method"][M]["output"]>>;
+};
 
 /** What a handler sees of a call besides its request. */
 export interface CallFacts {
@@ -24,14 +39,11 @@ export interface CallFacts {
   readonly cancelled: Promise<void>;
 }
 
-export type Handlers = {
-  [M in Unary]?: (
-    request: MessageShape<Methods[M]["input"]>,
-    call: CallFacts,
-  ) => Answer<M> | Promise<Answer<M>>;
-} & {
+export type Handlers = UnaryHandlers<typeof ConnectionService> & {
   sendStream?: (stream: SendStreamPeer) => void;
   watch?: (request: WatchRequest, stream: WatchPeer) => void;
+  group?: UnaryHandlers<typeof GroupService>;
+  node?: UnaryHandlers<typeof NodeService>;
 };
 
 /** The broker's end of a SendStream. */
@@ -86,16 +98,44 @@ export function detailsTrailer(
   return trailer;
 }
 
-/** Starts a control API on a free port of loopback. */
-export async function startFakeBroker(
-  handlers: Handlers,
-): Promise<{ address: string; stop(): void } & AsyncDisposable> {
+/** A control API that is running. */
+export interface FakeBroker extends AsyncDisposable {
+  readonly address: string;
+  /** Ends it at once, and the calls under way with it. */
+  stop(): void;
+}
+
+/** Starts a control API on loopback, at a free port unless told where. */
+export async function startFakeBroker(handlers: Handlers, address = "127.0.0.1:0"): Promise<FakeBroker> {
   const server = new grpc.Server();
+  serve(server, ConnectionService, handlers);
+  serve(server, GroupService, handlers.group ?? {});
+  serve(server, NodeService, handlers.node ?? {});
+  // With the sockets in hand the end can be what a killed process leaves behind: no GOAWAY, no status.
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const sockets = new Set<Socket>();
+  const listener = createServer((socket) => {
+    sockets.add(socket.once("close", () => sockets.delete(socket)));
+    injector.injectConnection(socket);
+  });
+  const [host, given] = address.split(":");
+  listener.listen(Number(given), host);
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  const stop = () => {
+    listener.close();
+    for (const socket of sockets) socket.destroy();
+    server.forceShutdown();
+  };
+  return { address: `127.0.0.1:${port}`, stop, [Symbol.asyncDispose]: async () => stop() };
+}
+
+function serve(server: grpc.Server, service: DescService, handlers: object): void {
   const definition: Record<string, grpc.MethodDefinition<object, object>> = {};
   const implementation: Record<string, grpc.UntypedHandleCall> = {};
-  for (const [name, method] of Object.entries(ConnectionService.method)) {
+  for (const [name, method] of Object.entries(service.method)) {
     definition[name] = {
-      path: `/${ConnectionService.typeName}/${method.name}`,
+      path: `/${service.typeName}/${method.name}`,
       requestStream: method.methodKind === "bidi_streaming",
       responseStream: method.methodKind !== "unary",
       requestSerialize: () => Buffer.alloc(0),
@@ -107,14 +147,9 @@ export async function startFakeBroker(
     implementation[name] = implementationOf(name, handlers);
   }
   server.addService(definition, implementation);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
-  });
-  const stop = () => server.forceShutdown();
-  return { address: `127.0.0.1:${port}`, stop, [Symbol.asyncDispose]: async () => stop() };
 }
+
+type UnaryHandler = (request: object, call: CallFacts) => object;
 
 function implementationOf(name: string, handlers: Handlers): grpc.UntypedHandleCall {
   if (name === "sendStream")
@@ -135,7 +170,7 @@ function implementationOf(name: string, handlers: Handlers): grpc.UntypedHandleC
         cancelled: new Promise((resolve) => call.on("cancelled", () => resolve())),
       });
   return async (call: grpc.ServerUnaryCall<object, object>, done: grpc.sendUnaryData<object>) => {
-    const handler = handlers[name as Unary] as ((request: object, call: CallFacts) => object) | undefined;
+    const handler = (handlers as Record<string, unknown>)[name] as UnaryHandler | undefined;
     if (handler === undefined) return done({ code: grpc.status.UNIMPLEMENTED, details: name });
     const cancelled = new Promise<void>((resolve) => call.on("cancelled", () => resolve()));
     try {

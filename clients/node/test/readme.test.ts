@@ -25,7 +25,12 @@ describe("README", () => {
     const folder = join(packageRoot, "build/readme");
     mkdirSync(folder, { recursive: true });
     const file = join(folder, `${heading.replace(/\W+/g, "-").toLowerCase()}.mjs`);
-    writeFileSync(file, code.replaceAll("127.0.0.1:7400", control).replaceAll("nats://127.0.0.1:4222", nats));
+    const here = code.replaceAll("127.0.0.1:7400", control).replaceAll("nats://127.0.0.1:4222", nats);
+    // The other nodes of the snippets: nobody listens there.
+    writeFileSync(
+      file,
+      here.replaceAll("127.0.0.1:7410", "127.0.0.1:1").replaceAll("127.0.0.1:7420", "127.0.0.1:2"),
+    );
     return run(file, args);
   }
 
@@ -36,7 +41,7 @@ describe("README", () => {
   }
 
   test("has no snippet that is not run here", () => {
-    assert.equal(readme.match(/```js\n/g)?.length, 4);
+    assert.equal(readme.match(/```js\n/g)?.length, 6);
   });
 
   test("hear and answer", async () => {
@@ -71,6 +76,29 @@ describe("README", () => {
       const [one, two] = [await first?.next(), await second?.next()].sort((x, y) => order(x) - order(y));
       assert.deepEqual([one, two], [`message ${2 * i}`, `message ${2 * i + 1}`]);
     }
+  });
+
+  test("groups, users, everyone", async () => {
+    await using a = await stage.pair();
+    await using b = await stage.pair();
+    const lines = await ended(snippet("Groups, users, everyone", a.handle.id, b.handle.id));
+    assert.deepEqual(lines, [
+      "2 members, 1 reached, 0 too slow, 0 nodes silent",
+      "member true",
+      "member true",
+      "room-7 2",
+    ]);
+    // Nothing orders what goes over NATS with what goes over the control API.
+    assert.deepEqual([await a.peer.next(), await a.peer.next()].sort(), ["to all", "to each of your tabs"]);
+    assert.deepEqual(await a.peer.end(), { code: 4001, reason: "signed out" });
+    const others = [await b.peer.next(), await b.peer.next(), await b.peer.next()];
+    assert.deepEqual(others.sort(), ["to all", "to everyone", "to the others"]);
+  });
+
+  test("several addresses", async () => {
+    const [node, answering] = await ended(snippet("Several addresses"));
+    assert.match(node ?? "", /^10 READY \d+$/);
+    assert.equal(answering, `true ${stage.broker.control}`);
   });
 
   test("errors", async () => {

@@ -24,7 +24,7 @@ async function using(begin: (stream: WatchPeer, request: WatchRequest) => void) 
   return { client, sends, [Symbol.asyncDispose]: stop };
 }
 
-const started = { item: { case: "started" as const, value: { node: "n" } } };
+const started = { item: { case: "started" as const, value: { node: "n", unreachableNodes: ["m"] } } };
 const event = (value: object) => ({
   item: { case: "event" as const, value: { connectionId: "c", ...value } },
 });
@@ -56,8 +56,10 @@ describe("watch", () => {
       kinds: ["open", "close"],
     });
     await stream.ready;
+    assert.deepEqual(stream.unreachableNodes, ["m"]);
     const seen: HoldfastEvent[] = [];
     for await (const one of stream) seen.push(one);
+    assert.equal(seen[0]?.connection.namespace, "chat");
     assert.deepEqual(
       seen.map((one) => one.kind),
       ["open", "message", "message", "ping", "writable", "close"],

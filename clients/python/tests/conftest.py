@@ -12,6 +12,7 @@ import pytest
 from batches import Batches
 from control import FakeControl, serve
 from holdfast import Client, Subscription
+from pair import Pair, serve_pair
 from processes import Broker, NatsServer, start_broker, start_nats_server
 from publisher import Publisher
 
@@ -28,6 +29,13 @@ async def fake_client(control: FakeControl) -> AsyncIterator[Client]:
     """A client of the fake control port."""
     async with Client.connect(control.address) as client:
         yield client
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    """Two fake control ports, for a client of several addresses."""
+    async with serve_pair() as both:
+        yield both
 
 
 @pytest.fixture(scope="session")

@@ -34,22 +34,29 @@ class NatsServer:
 
     url: str
     process: subprocess.Popen[str]
+    options: Sequence[str] = ()
 
     def restart(self) -> None:
         """Ends it, and returns when it is up again."""
         stop(self.process)
-        self.process = _run_nats_server(self.url.rsplit(":", 1)[1])
+        self.process = _run_nats_server(self.url.rsplit(":", 1)[1], self.options)
         _read_port(self.process)
 
 
 @contextmanager
-def start_broker(directory: Path, config: Path | None = None) -> Iterator[Broker]:
-    """Runs a broker until the block ends; its log goes to broker.log in the directory."""
+def start_broker(
+    directory: Path, config: Path | None = None, *options: str, nats: str = ""
+) -> Iterator[Broker]:
+    """Runs a broker until the block ends; its log goes to broker.log in the directory.
+
+    With the URL of a NATS server it is a node of the brokers there; else it is alone.
+    """
     command = [
         str(_program("HOLDFAST_BROKER", "broker", "./cmd/broker", directory)),
-        *(f"--{name}-listen=127.0.0.1:0" for name in ("control", "ops", "nats")),
-        "--listen=127.0.0.1:0",
+        *(f"--{name}=127.0.0.1:0" for name in ("listen", "control-listen", "ops-listen")),
+        f"--nats-url={nats}" if nats else "--nats-listen=127.0.0.1:0",
         f"--data-dir={directory / 'data'}",
+        *options,
     ]
     if config is not None:
         command.append(f"--config={config}")
@@ -63,13 +70,13 @@ def start_broker(directory: Path, config: Path | None = None) -> Iterator[Broker
 
 
 @contextmanager
-def start_nats_server(directory: Path) -> Iterator[NatsServer]:
+def start_nats_server(directory: Path, *options: str) -> Iterator[NatsServer]:
     """Runs a NATS server until the block ends."""
     global _nats_program
     package = "github.com/nats-io/nats-server/v2"
     _nats_program = _program("HOLDFAST_NATS_SERVER", "nats-server", package, directory)
-    process = _run_nats_server("-1")
-    server = NatsServer("", process)
+    process = _run_nats_server("-1", options)
+    server = NatsServer("", process, options)
     try:
         server.url = f"nats://127.0.0.1:{_read_port(process)}"
         yield server
@@ -80,8 +87,8 @@ def start_nats_server(directory: Path) -> Iterator[NatsServer]:
 _nats_program = Path()
 
 
-def _run_nats_server(port: str) -> subprocess.Popen[str]:
-    command = [str(_nats_program), "-a", "127.0.0.1", "-p", port]
+def _run_nats_server(port: str, options: Sequence[str]) -> subprocess.Popen[str]:
+    command = [str(_nats_program), "-a", "127.0.0.1", "-p", port, *options]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 

@@ -14,6 +14,7 @@ import pytest
 import holdfast
 from control import FakeControl, failing, hanging
 from holdfast import Client, Confirmation
+from holdfast._gen.holdfast.v1 import connection_pb2
 from holdfast._gen.holdfast.v1 import connection_service_pb2 as pb
 
 ID = "k5w2j4qzta-7m3c5z6q2n4x6p7a"
@@ -173,6 +174,19 @@ async def test_tls_credentials_are_used(control: FakeControl) -> None:
         await Client.connect(
             control.address, credentials=grpc.ssl_channel_credentials(), connect_timeout=0.3
         )
+
+
+async def test_channel_options_win(control: FakeControl) -> None:
+    """Also over what this package sets itself."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        return pb.GetResponse(connection=connection_pb2.Connection(id="x" * 100))
+
+    control.answers["Get"] = answer
+    options = [("grpc.max_receive_message_length", 10)]
+    async with Client.connect(control.address, channel_options=options) as client:
+        with pytest.raises(holdfast.HoldfastError, match="RESOURCE_EXHAUSTED"):
+            await client.connection(ID).get()
 
 
 async def test_requests_carry_the_arguments(control: FakeControl, fake_client: Client) -> None:

@@ -42,7 +42,7 @@ CLOSE = b"""{
 }"""
 
 
-def connect(connection_id: str) -> Connection:
+def connect(connection_id: str, namespace: str) -> Connection:
     """Events here are only looked at."""
     raise AssertionError(connection_id)
 

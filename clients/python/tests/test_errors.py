@@ -24,6 +24,8 @@ CASES = [
     ("RESOURCE_EXHAUSTED", "SEND_QUEUE_FULL", holdfast.QueueFull),
     ("RESOURCE_EXHAUSTED", "RATE_LIMITED", holdfast.RateLimited),
     ("RESOURCE_EXHAUSTED", "WATCH_LAGGED", holdfast.SlowConsumer),
+    ("RESOURCE_EXHAUSTED", "TOO_MANY_GROUPS", holdfast.TooManyGroups),
+    ("NOT_FOUND", "NODE_NOT_FOUND", holdfast.NodeNotFound),
     ("ABORTED", "SKIPPED_AFTER_FAILURE", holdfast.SkippedAfterFailure),
     ("UNAVAILABLE", "NODE_UNREACHABLE", holdfast.Unavailable),
     ("UNAVAILABLE", "BUS_UNAVAILABLE", holdfast.Unavailable),

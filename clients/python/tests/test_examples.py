@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -75,6 +75,32 @@ async def test_chat_restarts(broker: Broker, events: Any) -> None:
                 assert int(ready.split()[-2]) >= 2
                 await ann.socket.send(text)
                 assert await ann.receive() == await bob.receive() == f"{guest(ann)}: {text}"
+
+
+async def test_rooms(broker: Broker, events: Any) -> None:
+    """Who is in a room hears what is said there, also after the program was restarted."""
+    async with AsyncExitStack() as stack:
+        opening = [open_peer(broker.listen, events) for _ in range(3)]
+        ann, bob, eve = [await stack.enter_async_context(peer) for peer in opening]
+        async with running("rooms.py", broker):
+            for peer in (ann, bob):
+                await peer.socket.send("/join cats")
+                assert await peer.receive() == f"cats: * {guest(peer)} has joined"
+            assert await ann.receive() == f"cats: * {guest(bob)} has joined"
+            await eve.socket.send("/join cats and dogs")
+            assert str(await eve.receive()).startswith("! ")
+            await eve.socket.send("hello?")
+            assert await eve.receive() == "! you are in no room: /join one"
+        async with running("rooms.py", broker):
+            await ann.socket.send("miau")
+            assert await ann.receive() == await bob.receive() == f"cats: {guest(ann)}: miau"
+            await bob.socket.send("/leave cats")
+            left = f"cats: * {guest(bob)} has left"
+            assert await ann.receive() == await bob.receive() == left
+            await ann.socket.send("alone")
+            assert await ann.receive() == f"cats: {guest(ann)}: alone"
+            await bob.connection.send("the last")
+            assert await bob.receive() == "the last"
 
 
 def guest(peer: Peer) -> str:

@@ -81,7 +81,7 @@ async def test_program(program: str, broker: Broker, client: Client) -> None:
 def test_there_are_snippets() -> None:
     """A README without code would pass everything above."""
     assert len(PROGRAMS) == 1
-    assert len(SNIPPETS) >= 8
+    assert len(SNIPPETS) >= 11
 
 
 def at(broker: Broker, source: str) -> str:

@@ -26,11 +26,14 @@ from ._events import (
     WritableEvent,
 )
 from ._fragments import MessageWriter
+from ._groups import Group, GroupListing, GroupSnapshot, Members
 from ._interest import EventStats
 from ._lifecycle import CloseResult
 from ._listing import Listing
 from ._many import SendManyResult
+from ._membership import MembershipResult
 from ._message import Confirmation, Data, SendResult
+from ._nodes import Node, NodeLife, NodeSnapshot, NodeState
 from ._outcome import Outcome
 from ._sender import Sender
 from ._snapshot import (
@@ -42,6 +45,7 @@ from ._snapshot import (
     Traffic,
 )
 from ._subscription import Subscription
+from ._targets import CloseManyResult, Everyone, PublishResult, Target, User
 from ._watch import Watch
 from .errors import (
     Code,
@@ -53,6 +57,7 @@ from .errors import (
     InternalError,
     InvalidArgument,
     MessageExpired,
+    NodeNotFound,
     NotConfirmed,
     PartialAnswer,
     PermissionDenied,
@@ -62,6 +67,7 @@ from .errors import (
     SendFailures,
     SkippedAfterFailure,
     SlowConsumer,
+    TooManyGroups,
     Unavailable,
 )
 
@@ -71,6 +77,7 @@ __all__ = [
     "Client",
     "ClientCertificate",
     "CloseEvent",
+    "CloseManyResult",
     "CloseResult",
     "Code",
     "Confirmation",
@@ -84,15 +91,26 @@ __all__ = [
     "DeadlineExceeded",
     "Event",
     "EventStats",
+    "Everyone",
     "Fault",
+    "Group",
+    "GroupListing",
+    "GroupSnapshot",
     "Handshake",
     "HoldfastError",
     "InternalError",
     "InvalidArgument",
     "Listing",
+    "Members",
+    "MembershipResult",
     "MessageEvent",
     "MessageExpired",
     "MessageWriter",
+    "Node",
+    "NodeLife",
+    "NodeNotFound",
+    "NodeSnapshot",
+    "NodeState",
     "NotConfirmed",
     "OpenEvent",
     "Outcome",
@@ -100,6 +118,7 @@ __all__ = [
     "PermissionDenied",
     "PingEvent",
     "PongEvent",
+    "PublishResult",
     "QueueFull",
     "RateLimited",
     "Reason",
@@ -111,9 +130,12 @@ __all__ = [
     "SlowConsumer",
     "State",
     "Subscription",
+    "Target",
     "Tls",
+    "TooManyGroups",
     "Traffic",
     "Unavailable",
+    "User",
     "Watch",
     "WritableEvent",
 ]

@@ -105,10 +105,18 @@ class Bus:
         Raises:
             Unavailable: NATS is away and its buffer is full, or the connection is closed.
         """
+        await self.publish(subject, data, {})
+
+    async def publish(self, subject: str, data: Data, headers: Mapping[str, str]) -> None:
+        """Publishes a message for clients, with its opcode and further headers.
+
+        Raises:
+            Unavailable: NATS is away and its buffer is full, or the connection is closed.
+        """
         client = await self.connect()
-        headers, payload = _encode(data)
+        opcode, payload = _encode(data)
         async with _translated():
-            await client.publish(subject, payload, headers=headers)
+            await client.publish(subject, payload, headers={**opcode, **headers})
 
     async def request(self, subject: str, data: Data, timeout: float) -> None:
         """Publishes a reply and waits for the broker's verdict.

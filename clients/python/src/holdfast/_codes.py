@@ -81,3 +81,7 @@ class Reason(NamedEnum):
     NOT_CONFIRMED = auto()
     NODE_STOPPING = auto()
     INTERNAL_ERROR = auto()
+    INVALID_TARGET = auto()
+    INVALID_NODE_ID = auto()
+    NODE_NOT_FOUND = auto()
+    TOO_MANY_GROUPS = auto()

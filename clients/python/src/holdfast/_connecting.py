@@ -25,7 +25,7 @@ DEFAULT_TARGET = "127.0.0.1:7400"
 class Options:
     """The arguments of `Client.connect`, which documents them."""
 
-    target: str
+    addresses: Sequence[str]
     nats: str | Sequence[str] | None
     nats_options: Mapping[str, Any]
     subject_prefix: str
@@ -33,6 +33,7 @@ class Options:
     metadata: Metadata
     channel_options: Sequence[tuple[str, Any]]
     timeout: float
+    max_attempts: int
     connect_timeout: float
     lazy: bool
 
@@ -72,8 +73,9 @@ class Connecting(Generic[C]):
         options = self._options
         rpc = Rpc(
             RpcOptions(
-                target=options.target,
+                addresses=options.addresses,
                 timeout=options.timeout,
+                max_attempts=options.max_attempts,
                 credentials=options.credentials,
                 metadata=options.metadata,
                 channel_options=options.channel_options,

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from . import _methods
 from ._fragments import MessageWriter
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
 from ._lifecycle import Lifecycle
+from ._membership import add_members, of_one, remove_members
 from ._message import Confirmation, Data, SendResult, to_message, to_send_request, to_send_result
 from ._snapshot import ConnectionSnapshot, to_snapshot
 from ._times import to_timestamp
@@ -18,9 +20,9 @@ from ._times import to_timestamp
 class Connection(Lifecycle):
     """A connection by its ID. Making one does no I/O and does not say that the connection exists.
 
-    Every method is one call to the broker, made once. Each takes `timeout` in seconds (None: the
-    client's default of 5 s; `math.inf`: no limit); cancelling the task cancels the call. Each can
-    raise, beside what it names itself:
+    Every method is one call to the broker, made once; `Client.connect` says when it is repeated at
+    another address. Each takes `timeout` in seconds (None: the client's default of 5 s; `math.inf`:
+    no limit); cancelling the task cancels the call. Each can raise, beside what it names itself:
 
     - ConnectionNotFound: the connection has ended, or never existed.
     - InvalidArgument: the ID is not a connection ID.
@@ -46,7 +48,8 @@ class Connection(Lifecycle):
             expire_after: seconds, above 0 and at most 24 h: the message is dropped when it still
                 waits in the queue after them. None: never.
             request_id: at most 64 bytes; a repeat of one of the connection's last 16 sends nothing
-                and answers as the first did. "": no such protection.
+                and answers as the first did. "": no such protection with one address; a client of
+                several makes one, to repeat the send by itself.
             compress: whether to compress, where the client agreed to; None: as the endpoint says.
             timeout: see the class.
 
@@ -66,7 +69,36 @@ class Connection(Lifecycle):
             expire_after=expire_after,
             request_id=request_id,
         )
-        return to_send_result(await self._rpc.call(self._rpc.stub.Send, request, timeout))
+        return to_send_result(await self._rpc.send(request, timeout))
+
+    async def join(self, *groups: str, timeout: float | None = None) -> None:
+        """Makes the connection a member of groups: every later `Group.publish` reaches it.
+
+        All of them or, on an error, none; who is a member already stays one. `get` has them all.
+
+        Args:
+            groups: 1 to 100 names of groups in the connection's namespace.
+            timeout: see the class.
+
+        Raises:
+            ConnectionNotFound: also when the handle was made with another namespace.
+            TooManyGroups: it would be in more than 1,000.
+            InvalidArgument: a name is not valid, or there are too many.
+        """
+        of_one(await add_members(self._rpc, self._namespace, groups, [self.id], timeout))
+
+    async def leave(self, *groups: str, timeout: float | None = None) -> None:
+        """Ends memberships: no later `Group.publish` reaches it. Who is no member stays none.
+
+        Args:
+            groups: 1 to 100 names.
+            timeout: see the class.
+
+        Raises:
+            ConnectionNotFound: also when the handle was made with another namespace.
+            InvalidArgument: a name is not valid, or there are too many.
+        """
+        of_one(await remove_members(self._rpc, self._namespace, groups, [self.id], timeout))
 
     def message(
         self,
@@ -100,7 +132,7 @@ class Connection(Lifecycle):
     async def get(self, *, timeout: float | None = None) -> ConnectionSnapshot:
         """Asks what the broker knows of the connection."""
         request = pb.GetRequest(connection_id=self.id)
-        response = await self._rpc.call(self._rpc.stub.Get, request, timeout)
+        response = await self._rpc.call(_methods.GET, request, timeout)
         return to_snapshot(response.connection)
 
     async def update(
@@ -140,5 +172,5 @@ class Connection(Lifecycle):
             expire_time=to_timestamp(expire_time),
             clear_expire_time=clear_expire_time,
         )
-        response = await self._rpc.call(self._rpc.stub.Update, request, timeout)
+        response = await self._rpc.call(_methods.UPDATE, request, timeout)
         return to_snapshot(response.connection)

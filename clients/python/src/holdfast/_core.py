@@ -21,6 +21,16 @@ class Core:
         self._bus = bus
         self._streams: WeakSet[Subscription[Any] | Watch[Any]] = WeakSet()
 
-    def connection(self, connection_id: str) -> Connection:
-        """The handle to a connection. No I/O: it does not say that the connection exists."""
-        return Connection(connection_id, self._rpc)
+    def connection(self, connection_id: str, *, namespace: str = "default") -> Connection:
+        """The handle to a connection. No I/O: it does not say that the connection exists.
+
+        Args:
+            connection_id: from an event, a listing or a watch.
+            namespace: of the connection; only `join` and `leave` need it. `event.connection` knows
+                its own.
+        """
+        return Connection(connection_id, self._rpc, namespace)
+
+    def _connect(self, connection_id: str, namespace: str) -> Connection:
+        """For events, which know both."""
+        return Connection(connection_id, self._rpc, namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -10,13 +10,13 @@ from urllib.parse import unquote
 from google.protobuf import json_format
 
 from . import _events
-from ._events import AnyEvent, Cause, Fault, Replier
+from ._events import AnyEvent, Cause, Connector, Fault, Replier
 from ._gen.holdfast.v1 import connection_pb2, event_pb2
 from ._snapshot import to_snapshot, to_traffic
 from ._times import to_datetime
 
 if TYPE_CHECKING:
-    from ._connection import Connection
+    pass
 
 SEQ_HEADER = "Holdfast-Seq"
 OPCODE_HEADER = "Holdfast-Opcode"
@@ -32,7 +32,7 @@ class Undecodable(ValueError):
 class Links:
     """What an event needs to act: how to get a handle, and how to reply."""
 
-    connect: Callable[[str], Connection]
+    connect: Connector
     reply: Replier | None = None
 
 

@@ -14,6 +14,9 @@ from ._snapshot import ConnectionSnapshot, Traffic
 if TYPE_CHECKING:
     from ._connection import Connection
 
+Connector = Callable[[str, str], "Connection"]
+"""Makes the handle to a connection, by its ID and namespace."""
+
 Replier = Callable[[Data, bool, float | None], Awaitable[None]]
 
 
@@ -86,7 +89,7 @@ class Event:
     carry that of the event before them. 0 on the close of a connection whose node died."""
     user: str
     """Who the client is; "" when nobody has said, and on events that do not carry it."""
-    _connect: Callable[[str], Connection] | None = field(default=None, repr=False, compare=False)
+    _connect: Connector | None = field(default=None, repr=False, compare=False)
 
     @property
     def connection(self) -> Connection:
@@ -97,7 +100,7 @@ class Event:
         """
         if self._connect is None:
             raise RuntimeError("this event was not delivered by a client")
-        return self._connect(self.connection_id)
+        return self._connect(self.connection_id, self.namespace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ class Feeds(Core):
             remember=remember,
         )
         stream: Subscription[E] = Subscription(
-            self._bus, interest, self.connection, self._rpc.timeout
+            self._bus, interest, self._connect, self._rpc.timeout
         )
         self._streams.add(stream)
         return stream
@@ -153,7 +153,7 @@ class Feeds(Core):
         request = to_watch_request(
             kinds=_checked(kinds), namespace=namespace, user=user, connection_id=connection_id
         )
-        stream: Watch[E] = Watch(self._rpc, request, self.connection)
+        stream: Watch[E] = Watch(self._rpc, request, self._connect)
         self._streams.add(stream)
         return stream
 

@@ -97,7 +97,7 @@ class MessageWriter:
                 expire_after=self._expire_after,
                 request_id="",
             )
-            response = await self._rpc.call(self._rpc.stub.Send, request, self._timeout)
+            response = await self._rpc.send(request, self._timeout)
             result = to_send_result(response)
             if more:
                 self._fragment_id = response.fragment_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from . import _methods
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
 from ._message import Confirmation, to_confirmation
 from ._rpc import Rpc
@@ -31,6 +32,7 @@ class Lifecycle:
     id: str
     """The connection's ID, from an event, a listing or a watch."""
     _rpc: Rpc = field(repr=False, compare=False)
+    _namespace: str = field(default="default", repr=False, compare=False)
 
     async def close(
         self,
@@ -55,7 +57,7 @@ class Lifecycle:
             NotConfirmed: the connection has not ended in time.
         """
         response = await self._rpc.call(
-            self._rpc.stub.Close,
+            _methods.CLOSE,
             pb.CloseRequest(
                 connection_id=self.id,
                 code=code,
@@ -69,7 +71,7 @@ class Lifecycle:
     async def terminate(self, *, timeout: float | None = None) -> None:
         """Ends the TCP connection at once; the client sees 1006. What was queued is lost."""
         request = pb.TerminateRequest(connection_id=self.id)
-        await self._rpc.call(self._rpc.stub.Terminate, request, timeout)
+        await self._rpc.call(_methods.TERMINATE, request, timeout)
 
     async def pause(
         self, *, resume_after: float | None = None, timeout: float | None = None
@@ -89,7 +91,7 @@ class Lifecycle:
             InvalidArgument: `resume_after` is out of its range.
         """
         request = pb.PauseRequest(connection_id=self.id, resume_after=to_duration(resume_after))
-        response = await self._rpc.call(self._rpc.stub.Pause, request, timeout)
+        response = await self._rpc.call(_methods.PAUSE, request, timeout)
         return to_datetime(response.resume_time)
 
     async def resume(self, *, timeout: float | None = None) -> None:
@@ -98,9 +100,7 @@ class Lifecycle:
         Raises:
             ConnectionClosing: the closing handshake has begun.
         """
-        await self._rpc.call(
-            self._rpc.stub.Resume, pb.ResumeRequest(connection_id=self.id), timeout
-        )
+        await self._rpc.call(_methods.RESUME, pb.ResumeRequest(connection_id=self.id), timeout)
 
     async def ping(self, payload: bytes = b"", *, timeout: float | None = None) -> float:
         """Sends a ping and waits for its pong.
@@ -121,7 +121,7 @@ class Lifecycle:
             InvalidArgument: the payload is too long.
         """
         request = pb.PingRequest(connection_id=self.id, payload=payload)
-        response = await self._rpc.call(self._rpc.stub.Ping, request, timeout)
+        response = await self._rpc.call(_methods.PING, request, timeout)
         return to_seconds(response.rtt)
 
     async def pong(
@@ -146,4 +146,4 @@ class Lifecycle:
         request = pb.PongRequest(
             connection_id=self.id, payload=payload, confirmation=to_confirmation(confirmation)
         )
-        await self._rpc.call(self._rpc.stub.Pong, request, timeout)
+        await self._rpc.call(_methods.PONG, request, timeout)

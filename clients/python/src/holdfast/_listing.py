@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from typing import Self
 
+from . import _methods
 from ._gen.holdfast.v1 import connection_pb2
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
+from ._pages import Page, Pages
 from ._rpc import Rpc
 from ._snapshot import ConnectionSnapshot, to_snapshot
 from .errors import PartialAnswer
 
 
-class Listing:
+class Listing(Pages[ConnectionSnapshot]):
     """The connections that match a filter, by rising ID: an async iterator.
 
     A connection that lives throughout the listing appears exactly once; one that opens or ends
@@ -30,51 +30,26 @@ class Listing:
         timeout: float | None,
     ) -> None:
         """Made by `Client.list`."""
+        super().__init__(allow_partial)
         self._rpc = rpc
         self._request = pb.ListRequest(filter=filter, page_size=page_size)
-        self._allow_partial = allow_partial
         self._timeout = timeout
-        self._page: deque[connection_pb2.Connection] = deque()
-        self._is_last = False
-        self._count = 0
-        self._unreachable: dict[str, None] = {}
 
-    @property
-    def unreachable_nodes(self) -> tuple[str, ...]:
-        """The nodes that did not answer so far; their connections are missing."""
-        return tuple(self._unreachable)
+    async def _fetch(self, token: str) -> Page[ConnectionSnapshot]:
+        self._request.page_token = token
+        response = await self._rpc.call(_methods.LIST, self._request, self._timeout)
+        snapshots = map(to_snapshot, response.connections)
+        return Page(snapshots, response.next_page_token, response.unreachable_nodes)
 
-    def __aiter__(self) -> Self:
-        """Returns itself."""
-        return self
 
-    async def __anext__(self) -> ConnectionSnapshot:
-        """The next connection; asks for the next page when needed.
-
-        Raises:
-            PartialAnswer: at the end, when nodes did not answer and `allow_partial` is False.
-            InvalidArgument: the broker refuses the filter.
-            Unavailable: the broker cannot be reached.
-            DeadlineExceeded: no page within the timeout.
-        """
-        while not self._page:
-            if self._is_last:
-                self._finish()
-            await self._turn()
-        self._count += 1
-        return to_snapshot(self._page.popleft())
-
-    async def _turn(self) -> None:
-        response = await self._rpc.call(self._rpc.stub.List, self._request, self._timeout)
-        self._page.extend(response.connections)
-        self._unreachable.update(dict.fromkeys(response.unreachable_nodes))
-        self._request.page_token = response.next_page_token
-        self._is_last = not response.next_page_token
-
-    def _finish(self) -> None:
-        if self._unreachable and not self._allow_partial:
-            raise PartialAnswer(self.unreachable_nodes, self._count)
-        raise StopAsyncIteration
+async def count(
+    rpc: Rpc, filter: connection_pb2.Filter, *, allow_partial: bool, timeout: float | None
+) -> int:
+    """How many connections match a filter; see `Client.count`."""
+    response = await rpc.call(_methods.COUNT, pb.CountRequest(filter=filter), timeout)
+    if response.unreachable_nodes and not allow_partial:
+        raise PartialAnswer(response.unreachable_nodes, response.count)
+    return response.count
 
 
 def to_filter(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from . import _methods
 from ._core import Core
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
-from ._listing import Listing, to_filter
+from ._listing import Listing, count, to_filter
 from ._message import Confirmation, Data, to_confirmation, to_message
 from ._sender import Sender
 from ._status import from_failure
 from ._times import to_duration
-from .errors import HoldfastError, PartialAnswer
+from .errors import HoldfastError
 
 MAX_PENDING = 4_096
 """Sends of a Sender that may be unanswered."""
@@ -89,11 +90,7 @@ class Many(Core):
         chosen = to_filter(
             namespace=namespace, user=user, group=group, node=node, attributes=attributes
         )
-        request = pb.CountRequest(filter=chosen)
-        response = await self._rpc.call(self._rpc.stub.Count, request, timeout)
-        if response.unreachable_nodes and not allow_partial:
-            raise PartialAnswer(response.unreachable_nodes, response.count)
-        return response.count
+        return await count(self._rpc, chosen, allow_partial=allow_partial, timeout=timeout)
 
     async def send_many(
         self,
@@ -127,7 +124,7 @@ class Many(Core):
             confirmation=to_confirmation(confirmation),
             expire_after=to_duration(expire_after),
         )
-        response = await self._rpc.call(self._rpc.stub.SendMany, request, timeout)
+        response = await self._rpc.call(_methods.SEND_MANY, request, timeout)
         failures = (
             from_failure(failure.code, failure.reason, failure.message, failure.connection_id)
             for failure in response.failures

@@ -51,7 +51,12 @@ class Sender:
         self._stream = SendStream(self._settle)
 
     async def __aenter__(self) -> Self:
-        """Opens the stream. A broker that cannot be reached shows in the outcomes."""
+        """Opens the stream. A broker that cannot be reached shows in the outcomes.
+
+        Raises:
+            Unavailable: there are several addresses, and none accepts connections.
+            DeadlineExceeded: none did within the client's timeout.
+        """
         await self._stream.open(self._rpc)
         return self
 

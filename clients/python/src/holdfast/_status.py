@@ -27,6 +27,8 @@ _BY_REASON: Mapping[str, type[errors.HoldfastError]] = {
     Reason.WATCH_LAGGED: errors.SlowConsumer,
     Reason.SKIPPED_AFTER_FAILURE: errors.SkippedAfterFailure,
     Reason.NOT_CONFIRMED: errors.NotConfirmed,
+    Reason.NODE_NOT_FOUND: errors.NodeNotFound,
+    Reason.TOO_MANY_GROUPS: errors.TooManyGroups,
 }
 
 # For reasons that are not above: those of an argument, and those of a newer broker.

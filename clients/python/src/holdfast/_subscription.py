@@ -15,7 +15,7 @@ import nats.errors
 
 from ._codes import Code
 from ._decode import SEQ_HEADER, Links, Undecodable, from_nats
-from ._events import KINDS, AnyEvent, CloseEvent, Event, MessageEvent, OpenEvent
+from ._events import KINDS, AnyEvent, CloseEvent, Connector, Event, MessageEvent, OpenEvent
 from ._inbox import Inbox
 from ._interest import EventStats, Interest
 from ._message import Data
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription as NatsSubscription
 
     from ._bus import Bus
-    from ._connection import Connection
 
 E = TypeVar("E", bound=Event)
 
@@ -49,7 +48,11 @@ class Subscription(Generic[E]):
     """
 
     def __init__(
-        self, bus: Bus, interest: Interest, connect: Callable[[str], Connection], timeout: float
+        self,
+        bus: Bus,
+        interest: Interest,
+        connect: Connector,
+        timeout: float,
     ) -> None:
         """Made by `Client.events`."""
         self._bus = bus

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
@@ -12,7 +12,7 @@ from grpc.aio import AioRpcError
 
 from ._codes import Code
 from ._decode import Links, from_watch
-from ._events import KINDS, Event
+from ._events import KINDS, Connector, Event
 from ._gen.holdfast.v1 import connection_service_pb2 as pb
 from ._gen.holdfast.v1 import event_pb2
 from ._inbox import End
@@ -61,13 +61,12 @@ class Watch(Generic[E]):
         self,
         rpc: Rpc,
         request: pb.WatchRequest,
-        connect: Callable[[str], Connection],
+        connect: Connector,
     ) -> None:
         """Made by `Client.watch`."""
         self._rpc = rpc
         self._request = request
         self._connect = connect
-        self._timeout = rpc.timeout
         self._repeats = RepeatFilter(REMEMBERED)
         self._queue: asyncio.Queue[pb.WatchResponse | End] = asyncio.Queue(BUFFER)
         self._entering = asyncio.Lock()
@@ -83,8 +82,7 @@ class Watch(Generic[E]):
         """
         async with self._entering:
             if self._reader is None:
-                self._reader = asyncio.create_task(self._read(await self._rpc.watch(self._request)))
-                await self._wait_until_started()
+                await self._start()
         return self
 
     async def __aexit__(
@@ -120,14 +118,29 @@ class Watch(Generic[E]):
             await self.__aenter__()
         while True:
             response = await self._next()
-            reply = partial(self._reply, response.event.connection_id)
+            reply = partial(self._reply, self._connect(response.event.connection_id, ""))
             event = from_watch(response.event, Links(self._connect, reply))
             if event is not None and self._repeats.admit(event):
                 return cast(E, event)
 
-    async def _wait_until_started(self) -> None:
+    async def _start(self) -> None:
+        """Until it has started, nothing was yielded, and it may be tried at another address."""
+        attempts = self._rpc.attempts(None)
+        while True:
+            try:
+                call = await self._rpc.watch(await attempts.link(), self._request)
+                self._reader = asyncio.create_task(self._read(call))
+                await self._wait_until_started(attempts.patience(is_repeatable=True))
+                return
+            except HoldfastError as error:
+                if not await attempts.again(error, is_repeatable=True):
+                    raise
+                self._queue = asyncio.Queue(BUFFER)
+                self._reader = None
+
+    async def _wait_until_started(self, seconds: float | None) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 await self._next()
         except TimeoutError as error:
             await self.aclose()
@@ -158,6 +171,6 @@ class Watch(Generic[E]):
         await self._queue.put(End(error))
 
     async def _reply(
-        self, connection_id: str, data: Data, confirm: bool, timeout: float | None
+        self, connection: Connection, data: Data, confirm: bool, timeout: float | None
     ) -> None:
-        await self._connect(connection_id).send(data, timeout=timeout)
+        await connection.send(data, timeout=timeout)

@@ -6,15 +6,17 @@
     ├── ConnectionPaused         it is not read, so nothing can be confirmed as RECEIVED
     ├── MessageExpired           `expire_after` passed while the message was queued; it was not sent
     ├── QueueFull                its send queue has no room; retry after its WritableEvent
+    ├── TooManyGroups            the connection would be in more than 1,000 groups; it joined none
     ├── RateLimited              more is under way than a limit allows; retry later
     ├── SlowConsumer             this program read events too slowly; some are missing
     ├── SkippedAfterFailure      an earlier send of the batch to the same connection failed
+    ├── NodeNotFound             no node of the broker has that ID; final
     ├── InvalidArgument          the broker refuses an argument (also a ValueError)
     ├── PermissionDenied         the credentials are missing, wrong, or not enough
     ├── DeadlineExceeded         no answer in time, outcome unknown (also a TimeoutError)
     │   └── NotConfirmed         no pong in time; the message may or may not have arrived
     ├── Unavailable              the broker or a node of it did not answer
-    │   └── PartialAnswer        some nodes did not answer a list or count
+    │   └── PartialAnswer        some nodes did not answer a listing or count
     └── InternalError            a defect of the broker; its log has the details
 
     SendFailures                 an ExceptionGroup of the above: what a Sender could not send
@@ -41,6 +43,7 @@ __all__ = [
     "InternalError",
     "InvalidArgument",
     "MessageExpired",
+    "NodeNotFound",
     "NotConfirmed",
     "PartialAnswer",
     "PermissionDenied",
@@ -50,6 +53,7 @@ __all__ = [
     "SendFailures",
     "SkippedAfterFailure",
     "SlowConsumer",
+    "TooManyGroups",
     "Unavailable",
 ]
 
@@ -110,6 +114,14 @@ class RateLimited(HoldfastError):
     """More is under way than a limit allows. Nothing was sent."""
 
 
+class TooManyGroups(HoldfastError):
+    """The connection would be in more than 1,000 groups. It has joined none of the call."""
+
+
+class NodeNotFound(HoldfastError):
+    """No node of that ID is part of the broker: it has stopped, or never existed. Final."""
+
+
 class SlowConsumer(HoldfastError):
     """Events are missing at this point of the stream: this program read too slowly.
 
@@ -154,8 +166,9 @@ class NotConfirmed(DeadlineExceeded):
 class Unavailable(HoldfastError):
     """The broker could not be reached, is stopping, or lost its bus.
 
-    With NODE_UNREACHABLE, or without a reason, the outcome is unknown; retry with the same
-    `request_id`. With BUS_UNAVAILABLE and NODE_STOPPING nothing was done.
+    With NODE_UNREACHABLE, or without a reason, the outcome is unknown, unless the message says that
+    the call was not made; retry with the same `request_id`. With BUS_UNAVAILABLE and NODE_STOPPING
+    nothing was done.
     """
 
 
@@ -164,7 +177,7 @@ class PartialAnswer(Unavailable):
 
     Attributes:
         unreachable_nodes: the nodes whose connections are missing.
-        count: what the other nodes counted, or how many connections a listing has yielded.
+        count: what the other nodes counted, or how many items a listing has yielded.
     """
 
     def __init__(self, unreachable_nodes: Sequence[str], count: int) -> None:

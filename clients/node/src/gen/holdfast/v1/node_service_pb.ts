@@ -4,15 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file holdfast/v1/node_service.proto.
  */
 export const file_holdfast_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5ob2xkZmFzdC92MS9ub2RlX3NlcnZpY2UucHJvdG8SC2hvbGRmYXN0LnYxIscCCgROb2RlEgoKAmlkGAEgASgJEhMKC3NlcnZlcl9uYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSJgoFc3RhdGUYBCABKA4yFy5ob2xkZmFzdC52MS5Ob2RlLlN0YXRlEg4KBmxpc3RlbhgFIAMoCRIPCgdjb250cm9sGAYgASgJEgsKA29wcxgHIAEoCRIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb25uZWN0aW9ucxgJIAEoBBItCglzZWVuX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkMKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASCQoFUkVBRFkQARIMCghEUkFJTklORxACEgoKBlNJTEVOVBADIhIKEExpc3ROb2Rlc1JlcXVlc3QiQwoRTGlzdE5vZGVzUmVzcG9uc2USIAoFbm9kZXMYASADKAsyES5ob2xkZmFzdC52MS5Ob2RlEgwKBG5vZGUYAiABKAkiHgoOR2V0Tm9kZVJlcXVlc3QSDAoEbm9kZRgBIAEoCSIyCg9HZXROb2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLmhvbGRmYXN0LnYxLk5vZGUiIAoQRHJhaW5Ob2RlUmVxdWVzdBIMCgRub2RlGAEgASgJIigKEURyYWluTm9kZVJlc3BvbnNlEhMKC2Nvbm5lY3Rpb25zGAEgASgEMusBCgtOb2RlU2VydmljZRJKCglMaXN0Tm9kZXMSHS5ob2xkZmFzdC52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh4uaG9sZGZhc3QudjEuTGlzdE5vZGVzUmVzcG9uc2USRAoHR2V0Tm9kZRIbLmhvbGRmYXN0LnYxLkdldE5vZGVSZXF1ZXN0GhwuaG9sZGZhc3QudjEuR2V0Tm9kZVJlc3BvbnNlEkoKCURyYWluTm9kZRIdLmhvbGRmYXN0LnYxLkRyYWluTm9kZVJlcXVlc3QaHi5ob2xkZmFzdC52MS5EcmFpbk5vZGVSZXNwb25zZUJCWkBnaXRodWIuY29tL2hvbGRmYXN0LWJyb2tlci9ob2xkZmFzdC9wcm90by9ob2xkZmFzdC92MTtob2xkZmFzdHYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Ch5ob2xkZmFzdC92MS9ub2RlX3NlcnZpY2UucHJvdG8SC2hvbGRmYXN0LnYxIvADCgROb2RlEgoKAmlkGAEgASgJEhMKC3NlcnZlcl9uYW1lGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSJgoFc3RhdGUYBCABKA4yFy5ob2xkZmFzdC52MS5Ob2RlLlN0YXRlEg4KBmxpc3RlbhgFIAMoCRIPCgdjb250cm9sGAYgASgJEgsKA29wcxgHIAEoCRIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb25uZWN0aW9ucxgJIAEoBBItCglzZWVuX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBGxpZmUYCyABKAsyFi5ob2xkZmFzdC52MS5Ob2RlLkxpZmUadQoETGlmZRItCgpsZWFzZV9sZWZ0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB3dhaXRpbmcYAiABKAQSDwoHZnJlZXplcxgDIAEoBBIOCgZjbGFpbXMYBCABKAQSDAoEbG9zdBgFIAEoBCJPCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEgkKBVJFQURZEAESDAoIRFJBSU5JTkcQAhIKCgZTSUxFTlQQAxIKCgZGUk9aRU4QBCISChBMaXN0Tm9kZXNSZXF1ZXN0IkMKEUxpc3ROb2Rlc1Jlc3BvbnNlEiAKBW5vZGVzGAEgAygLMhEuaG9sZGZhc3QudjEuTm9kZRIMCgRub2RlGAIgASgJIh4KDkdldE5vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkiMgoPR2V0Tm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5ob2xkZmFzdC52MS5Ob2RlIiAKEERyYWluTm9kZVJlcXVlc3QSDAoEbm9kZRgBIAEoCSIoChFEcmFpbk5vZGVSZXNwb25zZRITCgtjb25uZWN0aW9ucxgBIAEoBDLrAQoLTm9kZVNlcnZpY2USSgoJTGlzdE5vZGVzEh0uaG9sZGZhc3QudjEuTGlzdE5vZGVzUmVxdWVzdBoeLmhvbGRmYXN0LnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEkQKB0dldE5vZGUSGy5ob2xkZmFzdC52MS5HZXROb2RlUmVxdWVzdBocLmhvbGRmYXN0LnYxLkdldE5vZGVSZXNwb25zZRJKCglEcmFpbk5vZGUSHS5ob2xkZmFzdC52MS5EcmFpbk5vZGVSZXF1ZXN0Gh4uaG9sZGZhc3QudjEuRHJhaW5Ob2RlUmVzcG9uc2VCQlpAZ2l0aHViLmNvbS9ob2xkZmFzdC1icm9rZXIvaG9sZGZhc3QvcHJvdG8vaG9sZGZhc3QvdjE7aG9sZGZhc3R2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Node is one broker process.
@@ -90,6 +90,14 @@ export type Node = Message<"holdfast.v1.Node"> & {
    * @generated from field: google.protobuf.Timestamp seen_time = 10;
    */
   seenTime?: Timestamp;
+
+  /**
+   * life: absent when the NATS servers have no JetStream: then a node that dies leaves opens without a
+   * close.
+   *
+   * @generated from field: holdfast.v1.Node.Life life = 11;
+   */
+  life?: Node_Life;
 };
 
 /**
@@ -98,6 +106,55 @@ export type Node = Message<"holdfast.v1.Node"> & {
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
   messageDesc(file_holdfast_v1_node_service, 0);
+
+/**
+ * Life is how the record stands by which every open has exactly one close.
+ *
+ * @generated from message holdfast.v1.Node.Life
+ */
+export type Node_Life = Message<"holdfast.v1.Node.Life"> & {
+  /**
+   * lease_left: how long other nodes must still believe that it lives; 0 when it is frozen.
+   *
+   * @generated from field: google.protobuf.Duration lease_left = 1;
+   */
+  leaseLeft?: Duration;
+
+  /**
+   * waiting: opens and closes that the record has not taken yet, so that they are not published.
+   *
+   * @generated from field: uint64 waiting = 2;
+   */
+  waiting: bigint;
+
+  /**
+   * freezes: how often its lease has run out.
+   *
+   * @generated from field: uint64 freezes = 3;
+   */
+  freezes: bigint;
+
+  /**
+   * claims: dead nodes whose closes it has published.
+   *
+   * @generated from field: uint64 claims = 4;
+   */
+  claims: bigint;
+
+  /**
+   * lost: closes with cause NODE_LOST that it has published for them.
+   *
+   * @generated from field: uint64 lost = 5;
+   */
+  lost: bigint;
+};
+
+/**
+ * Describes the message holdfast.v1.Node.Life.
+ * Use `create(Node_LifeSchema)` to create a new message.
+ */
+export const Node_LifeSchema: GenMessage<Node_Life> = /*@__PURE__*/
+  messageDesc(file_holdfast_v1_node_service, 0, 0);
 
 /**
  * State of a node, as the answering one sees it.
@@ -133,6 +190,14 @@ export enum Node_State {
    * @generated from enum value: SILENT = 3;
    */
   SILENT = 3,
+
+  /**
+   * Its lease is over because it cannot write its life record: it publishes nothing, reads no client, and
+   * answers BUS_UNAVAILABLE; its sockets stay. It goes on when NATS takes its record again.
+   *
+   * @generated from enum value: FROZEN = 4;
+   */
+  FROZEN = 4,
 }
 
 /**

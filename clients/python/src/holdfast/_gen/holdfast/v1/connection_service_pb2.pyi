@@ -917,7 +917,9 @@ class WatchResponse(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___WatchStarted:
-        """started: the watch is in effect; every event that happens from now on is seen."""
+        """started: the watch is in effect; every event that happens from now on is seen, but see
+        unreachable_nodes.
+        """
 
     @_builtins.property
     def event(self) -> _event_pb2.Event:
@@ -946,16 +948,25 @@ class WatchStarted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
+    UNREACHABLE_NODES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """node: the broker process that answers."""
+    @_builtins.property
+    def unreachable_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """unreachable_nodes: nodes that are SILENT and did not answer: the watch began without them, so that one
+        machine that hangs does not end all watching. Their events are missing until they answer again, and
+        come from then on without another word. Empty: the watch is in effect everywhere.
+        """
+
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
+        unreachable_nodes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "unreachable_nodes", b"unreachable_nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,8 @@ class ConnectionServiceStub:
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 
@@ -117,7 +118,8 @@ class ConnectionServiceServicer:
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 
@@ -147,6 +149,9 @@ class ConnectionServiceServicer:
         SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
         the server stops reading until one is answered. When the client closes its side, open batches
         are still answered.
+
+        When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+        unfinished messages of the stream at that node are given up, so that none arrives with a hole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +246,7 @@ class ConnectionServiceServicer:
     def List(self, request, context):
         """List answers with the connections that match a filter, in a stable order, in pages. A connection that
         lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+        A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 
         Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
@@ -268,15 +274,21 @@ class ConnectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Watch streams events, for a backend without NATS. The first response is `started`: every later
-        event that matches follows, in order per connection. There is no replay: a watch that ends and is
-        begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-        does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-        connection does not end with it: its CLOSE event is the last that comes.
+        """Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+        later event that matches follows, in order per connection, also those of nodes that join later. There
+        is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+        most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+        stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+        its CLOSE event is the last that comes.
+
+        A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+        take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+        UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 
         Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-        connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-        broker stops (after the last events).
+        connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+        BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+        or that of the connection_id; RATE_LIMITED when a node has too many watches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -368,7 +380,8 @@ class ConnectionService:
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 

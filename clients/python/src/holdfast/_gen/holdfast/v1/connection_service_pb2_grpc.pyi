@@ -31,7 +31,8 @@ class ConnectionServiceStub:
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 
@@ -61,6 +62,9 @@ class ConnectionServiceStub:
     SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
     the server stops reading until one is answered. When the client closes its side, open batches
     are still answered.
+
+    When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+    unfinished messages of the stream at that node are given up, so that none arrives with a hole.
     """
     SendMany: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.SendManyRequest, _connection_service_pb2.SendManyResponse]
     """SendMany gives one whole message to up to 10,000 connections. The call succeeds even when every
@@ -118,6 +122,7 @@ class ConnectionServiceStub:
     List: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.ListRequest, _connection_service_pb2.ListResponse]
     """List answers with the connections that match a filter, in a stable order, in pages. A connection that
     lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+    A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 
     Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
@@ -133,15 +138,21 @@ class ConnectionServiceStub:
     Errors: INVALID_ATTRIBUTES, INVALID_USER, INVALID_EXPIRE_TIME, CONNECTION_CLOSING.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_connection_service_pb2.WatchRequest, _connection_service_pb2.WatchResponse]
-    """Watch streams events, for a backend without NATS. The first response is `started`: every later
-    event that matches follows, in order per connection. There is no replay: a watch that ends and is
-    begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-    does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-    connection does not end with it: its CLOSE event is the last that comes.
+    """Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+    later event that matches follows, in order per connection, also those of nodes that join later. There
+    is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+    most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+    stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+    its CLOSE event is the last that comes.
+
+    A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+    take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+    UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 
     Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-    connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-    broker stops (after the last events).
+    connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+    BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+    or that of the connection_id; RATE_LIMITED when a node has too many watches.
     """
 
 @_typing.type_check_only
@@ -150,7 +161,8 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 
@@ -177,6 +189,9 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
     the server stops reading until one is answered. When the client closes its side, open batches
     are still answered.
+
+    When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+    unfinished messages of the stream at that node are given up, so that none arrives with a hole.
     """
     SendMany: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.SendManyRequest, _connection_service_pb2.SendManyResponse]  # type: ignore[assignment]
     """SendMany gives one whole message to up to 10,000 connections. The call succeeds even when every
@@ -234,6 +249,7 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     List: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.ListRequest, _connection_service_pb2.ListResponse]  # type: ignore[assignment]
     """List answers with the connections that match a filter, in a stable order, in pages. A connection that
     lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+    A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 
     Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
@@ -249,15 +265,21 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     Errors: INVALID_ATTRIBUTES, INVALID_USER, INVALID_EXPIRE_TIME, CONNECTION_CLOSING.
     """
     Watch: _aio.UnaryStreamMultiCallable[_connection_service_pb2.WatchRequest, _connection_service_pb2.WatchResponse]  # type: ignore[assignment]
-    """Watch streams events, for a backend without NATS. The first response is `started`: every later
-    event that matches follows, in order per connection. There is no replay: a watch that ends and is
-    begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-    does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-    connection does not end with it: its CLOSE event is the last that comes.
+    """Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+    later event that matches follows, in order per connection, also those of nodes that join later. There
+    is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+    most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+    stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+    its CLOSE event is the last that comes.
+
+    A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+    take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+    UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 
     Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-    connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-    broker stops (after the last events).
+    connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+    BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+    or that of the connection_id; RATE_LIMITED when a node has too many watches.
     """
 
 class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -265,7 +287,8 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors: each failed call has a status code and a google.rpc.ErrorInfo whose `reason` is a name of
     ErrorReason. Every call that takes a connection_id can fail with INVALID_CONNECTION_ID,
-    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING; the
+    CONNECTION_NOT_FOUND, CONNECTION_GONE, BUS_UNAVAILABLE, NODE_UNREACHABLE and NODE_STOPPING, and with
+    RATE_LIMITED when the connection's node serves too many calls of other nodes already (4,096); the
     comments below name the others. A request is at most 8 MiB.
     """
 
@@ -302,6 +325,9 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         SKIPPED_AFTER_FAILURE, so that a retry keeps their order. At most 64 batches are open at once; then
         the server stops reading until one is answered. When the client closes its side, open batches
         are still answered.
+
+        When a batch is lost on its way to another node, its sends there fail with NODE_UNREACHABLE, and the
+        unfinished messages of the stream at that node are given up, so that none arrives with a hole.
         """
 
     @_abc_1.abstractmethod
@@ -413,6 +439,7 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_connection_service_pb2.ListResponse, _abc.Awaitable[_connection_service_pb2.ListResponse]]:
         """List answers with the connections that match a filter, in a stable order, in pages. A connection that
         lives throughout the listing appears exactly once; one that opens or ends meanwhile may or may not.
+        A page can be short, or empty, and not the last: only an empty next_page_token ends the listing.
 
         Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_GROUP, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
@@ -446,15 +473,21 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connection_service_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_connection_service_pb2.WatchResponse], _abc.AsyncIterator[_connection_service_pb2.WatchResponse]]:
-        """Watch streams events, for a backend without NATS. The first response is `started`: every later
-        event that matches follows, in order per connection. There is no replay: a watch that ends and is
-        begun anew has missed what happened between. The server holds at most 8 MiB for a watch that
-        does not read; then the stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one
-        connection does not end with it: its CLOSE event is the last that comes.
+        """Watch streams events of all nodes, for a backend without NATS. The first response is `started`: every
+        later event that matches follows, in order per connection, also those of nodes that join later. There
+        is no replay: a watch that ends and is begun anew has missed what happened between. A node holds at
+        most 8 MiB of its events, and 8 MiB of those of other nodes, for a watch that does not read; then the
+        stream ends with RESOURCE_EXHAUSTED and WATCH_LAGGED. A watch of one connection does not end with it:
+        its CLOSE event is the last that comes.
+
+        A node that stops in order sends its last events and ends nothing. When a node is lost, or does not
+        take part although it is not SILENT, events may be missing: the stream ends, or does not start, with
+        UNAVAILABLE and NODE_UNREACHABLE, whose metadata names the `node`. Begin anew, and List what is open.
 
         Errors: INVALID_NAMESPACE, INVALID_USER, INVALID_CONNECTION_ID, INVALID_FILTER; with a
-        connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_STOPPING when the
-        broker stops (after the last events).
+        connection_id also CONNECTION_NOT_FOUND and CONNECTION_GONE; WATCH_LAGGED; NODE_UNREACHABLE and
+        BUS_UNAVAILABLE, also later; NODE_STOPPING when the node that answers stops (after the last events),
+        or that of the connection_id; RATE_LIMITED when a node has too many watches.
         """
 
 def add_ConnectionServiceServicer_to_server(servicer: ConnectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -42,6 +43,10 @@ class Node(_message.Message):
         """Nothing was heard from it for at least 5 s: it hangs, was killed, or is cut off. Its connections may
         live. Calls about them are tried, and fail with NODE_UNREACHABLE while it does not answer.
         """
+        FROZEN: Node._State.ValueType  # 4
+        """Its lease is over because it cannot write its life record: it publishes nothing, reads no client, and
+        answers BUS_UNAVAILABLE; its sockets stay. It goes on when NATS takes its record again.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """State of a node, as the answering one sees it."""
@@ -56,6 +61,48 @@ class Node(_message.Message):
     """Nothing was heard from it for at least 5 s: it hangs, was killed, or is cut off. Its connections may
     live. Calls about them are tried, and fail with NODE_UNREACHABLE while it does not answer.
     """
+    FROZEN: Node.State.ValueType  # 4
+    """Its lease is over because it cannot write its life record: it publishes nothing, reads no client, and
+    answers BUS_UNAVAILABLE; its sockets stay. It goes on when NATS takes its record again.
+    """
+
+    @_typing.final
+    class Life(_message.Message):
+        """Life is how the record stands by which every open has exactly one close."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LEASE_LEFT_FIELD_NUMBER: _builtins.int
+        WAITING_FIELD_NUMBER: _builtins.int
+        FREEZES_FIELD_NUMBER: _builtins.int
+        CLAIMS_FIELD_NUMBER: _builtins.int
+        LOST_FIELD_NUMBER: _builtins.int
+        waiting: _builtins.int
+        """waiting: opens and closes that the record has not taken yet, so that they are not published."""
+        freezes: _builtins.int
+        """freezes: how often its lease has run out."""
+        claims: _builtins.int
+        """claims: dead nodes whose closes it has published."""
+        lost: _builtins.int
+        """lost: closes with cause NODE_LOST that it has published for them."""
+        @_builtins.property
+        def lease_left(self) -> _duration_pb2.Duration:
+            """lease_left: how long other nodes must still believe that it lives; 0 when it is frozen."""
+
+        def __init__(
+            self,
+            *,
+            lease_left: _duration_pb2.Duration | None = ...,
+            waiting: _builtins.int = ...,
+            freezes: _builtins.int = ...,
+            claims: _builtins.int = ...,
+            lost: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["lease_left", b"lease_left"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "freezes", b"freezes", "lease_left", b"lease_left", "lost", b"lost", "waiting", b"waiting"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ID_FIELD_NUMBER: _builtins.int
     SERVER_NAME_FIELD_NUMBER: _builtins.int
@@ -67,6 +114,7 @@ class Node(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     SEEN_TIME_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id: 10 characters of [a-z2-7], new at every start; connection IDs begin with it."""
     server_name: _builtins.str
@@ -95,6 +143,12 @@ class Node(_message.Message):
     def seen_time(self) -> _timestamp_pb2.Timestamp:
         """seen_time: when the answering node last heard of it, on the answering node's clock."""
 
+    @_builtins.property
+    def life(self) -> Global___Node.Life:
+        """life: absent when the NATS servers have no JetStream: then a node that dies leaves opens without a
+        close.
+        """
+
     def __init__(
         self,
         *,
@@ -108,10 +162,11 @@ class Node(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         connections: _builtins.int = ...,
         seen_time: _timestamp_pb2.Timestamp | None = ...,
+        life: Global___Node.Life | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["life", b"life", "seen_time", b"seen_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "control", b"control", "id", b"id", "listen", b"listen", "ops", b"ops", "seen_time", b"seen_time", "server_name", b"server_name", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "control", b"control", "id", b"id", "life", b"life", "listen", b"listen", "ops", b"ops", "seen_time", b"seen_time", "server_name", b"server_name", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,6 +119,7 @@ var refusals = map[string]struct{ file, want string }{
 	"server window":      {"endpoints: [{compression: {server_max_window_bits: 7}}]\n", `h.yaml:1: endpoints[0].compression.server_max_window_bits: 7 is out of range: want 8 to 15`},
 	"client window":      {"endpoints: [{compression: {client_max_window_bits: 16}}]\n", `h.yaml:1: endpoints[0].compression.client_max_window_bits: 16 is out of range: want 8 to 15`},
 	"compression memory": {"clients: {compression_memory: 1MiB}\n", `h.yaml:1: clients.compression_memory: 1MiB is out of range: want 16MiB to 1024GiB`},
+	"driver":             {"clients: {driver: kqueue}\n", `h.yaml:1: clients.driver: "kqueue" is unknown: want epoll or portable`},
 	"threshold":          {"endpoints: [{compression: {threshold: 2GiB}}]\n", `h.yaml:1: endpoints[0].compression.threshold: 2GiB is out of range: want 0B to 1GiB`},
 	"short interval":     {"endpoints: [{heartbeat: {interval: 99ms}}]\n", `h.yaml:1: endpoints[0].heartbeat.interval: 99ms is out of range: want 0s for none, or 100ms to 24h`},
 	"no timeout":         {"endpoints: [{heartbeat: {timeout: 0s}}]\n", `h.yaml:1: endpoints[0].heartbeat.timeout: 0s is out of range: want 100ms to 24h`},

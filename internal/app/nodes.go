@@ -36,6 +36,11 @@ func (b *broker) joinNodes(ctx context.Context) error {
 		b.control.ServeCall(ctx, from, request, a)
 	})
 	peers.OnJoin(b.control.NodeJoined)
+	peers.OnChange(func(n hub.Node, what bus.NodeChange) {
+		if what == bus.NodeLeft {
+			b.control.NodeLeft(n.ID)
+		}
+	})
 	// Nobody can have found a server that has just started, unless it belongs to a cluster.
 	alone := b.nats != nil && b.cfg.Cluster.Name == ""
 	return peers.Join(ctx, b.self, alone)

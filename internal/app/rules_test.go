@@ -153,8 +153,8 @@ var starters = map[string]string{
 	"internal/rpc/server.go":      "the graceful stop; Stop waits",
 	"internal/rpc/stream.go":      "the receiver of a SendStream; Stop waits",
 	"internal/ws/clock.go":        "the clock; Engine.Close waits",
-	"internal/ws/conn.go":         "the reader of a connection; Engine.Close waits",
-	"internal/ws/write.go":        "the writer that waits for a full socket; the connection's end waits",
+	"internal/ws/loop_linux.go":   "a loop of the epoll driver; Engine.Close waits",
+	"internal/ws/portable.go":     "the reader of a connection, for which Engine.Close waits, and the writer that waits for a full socket, for which the reader does",
 }
 
 // TestEveryGoroutineHasAnOwner finds go statements and calls of Go, as a WaitGroup has it.

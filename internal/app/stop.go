@@ -13,15 +13,16 @@ import (
 const pace = 1000
 
 // stop ends everything that was started, in this order: not ready, no new connections, the connections
-// with 1012, the last events, the calls that watched it, the rest. It may be called on a broker that
+// with 1012, their last events, the calls that watched it, the bus, the rest. It may be called on a broker that
 // did not start whole.
 func (b *broker) stop(ctx context.Context) error {
 	b.drain(ctx)
 	b.stopDemo()
-	err := b.closeBus(ctx)
+	b.closeLife(ctx)
 	if b.control != nil {
-		b.control.Stop(ctx)
+		b.control.Stop(ctx) // with the last events for watches of other nodes
 	}
+	err := b.closeBus(ctx)
 	if b.clients != nil {
 		_ = b.clients.Close()
 	}
@@ -83,12 +84,19 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// closeLife waits until every close is recorded and published.
+func (b *broker) closeLife(ctx context.Context) {
+	if b.bus == nil {
+		return
+	}
+	if err := b.bus.CloseLife(ctx); err != nil && ctx.Err() == nil {
+		b.logger.Warn("other nodes, or the next start, will publish the closes that are left", "error", err)
+	}
+}
+
 func (b *broker) closeBus(ctx context.Context) error {
 	if b.bus == nil {
 		return nil
-	}
-	if err := b.bus.CloseLife(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		b.logger.Warn("other nodes, or the next start, will publish the closes that are left", "error", err)
 	}
 	b.bus.Peers().Leave(ctx)
 	if err := b.bus.Close(ctx); err != nil {

@@ -214,7 +214,7 @@ func (cs *calls) close() {
 	}
 	cs.mu.Unlock()
 	for _, c := range open {
-		c.fail(hub.ErrBusAway)
+		c.fail(hub.ErrUnreachable) // whether they were served nobody will know
 	}
 }
 

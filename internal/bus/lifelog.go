@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,6 +43,9 @@ type lifeLog struct {
 	link   link
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	// created is when the stream was made, by which a new one of the name is known.
+	mu      sync.Mutex
+	created time.Time
 }
 
 var _ life.Log = (*lifeLog)(nil)
@@ -98,15 +102,47 @@ func (l *lifeLog) ensure(ctx context.Context) error {
 	stream, err := l.js.Stream(ctx, LifeStream)
 	switch {
 	case err == nil:
-		l.stream = stream
+		l.found(stream)
 		return nil
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return ErrNoJetStream
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("nats: stream %s: %w", LifeStream, err)
 	}
-	l.stream, err = l.create(ctx)
-	return err
+	if stream, err = l.create(ctx); err != nil {
+		return err
+	}
+	l.found(stream)
+	return nil
+}
+
+// found keeps the stream, and when it was made if it is the first.
+func (l *lifeLog) found(stream jetstream.Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stream = stream
+	if l.created.IsZero() {
+		l.created = stream.CachedInfo().Created
+	}
+}
+
+// Lost implements life.Log.
+func (l *lifeLog) Lost(ctx context.Context) (bool, error) {
+	if err := l.ensure(ctx); err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	made := l.stream.CachedInfo().Created
+	lost := !made.Equal(l.created)
+	l.created = made
+	return lost, nil
+}
+
+func (l *lifeLog) current() jetstream.Stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stream
 }
 
 func (l *lifeLog) create(ctx context.Context) (jetstream.Stream, error) {
@@ -138,7 +174,7 @@ func (l *lifeLog) replicas() int {
 
 // raise gives the stream the replicas that it could not have when it was made.
 func (l *lifeLog) raise(ctx context.Context, logger *slog.Logger) {
-	config := l.stream.CachedInfo().Config
+	config := l.current().CachedInfo().Config
 	if config.Replicas >= l.replicas() {
 		return
 	}
@@ -148,7 +184,7 @@ func (l *lifeLog) raise(ctx context.Context, logger *slog.Logger) {
 		logger.Debug("nats: the life record has one replica until there are enough servers", "error", err)
 		return
 	}
-	l.stream = stream
+	l.found(stream)
 	logger.Info("nats: the life record is replicated", "replicas", config.Replicas)
 }
 
@@ -166,10 +202,13 @@ func lifeSubject(node hub.NodeID) string { return lifePrefix + string(node) }
 func (l *lifeLog) Append(ctx context.Context, node hub.NodeID, after uint64, data []byte) (uint64, error) {
 	ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: lifeSubject(node), Data: data},
 		jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
-	if err != nil {
-		return 0, conflictOf(err)
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
+		_ = l.ensure(ctx) // the stream is gone, or JetStream is away: the next attempt will tell
 	}
-	return ack.Sequence, nil
+	return 0, conflictOf(err)
 }
 
 // conflictOf finds the sequence that the server names in its refusal: "wrong last sequence: 7". A refusal without one
@@ -188,7 +227,7 @@ func conflictOf(err error) error {
 
 // Last implements life.Log.
 func (l *lifeLog) Last(ctx context.Context, node hub.NodeID) (uint64, error) {
-	m, err := l.stream.GetLastMsgForSubject(ctx, lifeSubject(node))
+	m, err := l.current().GetLastMsgForSubject(ctx, lifeSubject(node))
 	if err != nil {
 		return 0, noneOf(err)
 	}
@@ -197,7 +236,7 @@ func (l *lifeLog) Last(ctx context.Context, node hub.NodeID) (uint64, error) {
 
 // Get implements life.Log.
 func (l *lifeLog) Get(ctx context.Context, node hub.NodeID, seq uint64) (life.Message, error) {
-	m, err := l.stream.GetMsg(ctx, seq)
+	m, err := l.current().GetMsg(ctx, seq)
 	if err != nil {
 		return life.Message{}, noneOf(err)
 	}
@@ -214,9 +253,12 @@ func noneOf(err error) error {
 	return err
 }
 
+// lifeReadTimeout is how long one message may take to come.
+const lifeReadTimeout = 5 * time.Second
+
 // Read implements life.Log.
 func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit func(life.Message) error) error {
-	consumer, err := l.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	consumer, err := l.current().OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{lifeSubject(node)}, DeliverPolicy: jetstream.DeliverAllPolicy,
 	})
 	if err != nil {
@@ -228,9 +270,9 @@ func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit 
 	}
 	defer messages.Stop()
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := messages.Next(jetstream.NextMaxWait(lifeReadTimeout))
 		if err != nil {
-			return err
+			return fmt.Errorf("nats: read stream %s: %w", LifeStream, err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
@@ -247,12 +289,12 @@ func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit 
 
 // Purge implements life.Log.
 func (l *lifeLog) Purge(ctx context.Context, node hub.NodeID, below uint64) error {
-	return l.stream.Purge(ctx, jetstream.WithPurgeSubject(lifeSubject(node)), jetstream.WithPurgeSequence(below))
+	return l.current().Purge(ctx, jetstream.WithPurgeSubject(lifeSubject(node)), jetstream.WithPurgeSequence(below))
 }
 
 // Nodes implements life.Log.
 func (l *lifeLog) Nodes(ctx context.Context) ([]hub.NodeID, error) {
-	info, err := l.stream.Info(ctx, jetstream.WithSubjectFilter(lifePrefix+"*"))
+	info, err := l.current().Info(ctx, jetstream.WithSubjectFilter(lifePrefix+"*"))
 	if err != nil {
 		return nil, err
 	}

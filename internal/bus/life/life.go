@@ -59,6 +59,8 @@ type Log interface {
 	Purge(ctx context.Context, node hub.NodeID, below uint64) error
 	// Nodes answers every node that has messages.
 	Nodes(ctx context.Context) ([]hub.NodeID, error)
+	// Lost reports, once, that the log was lost with all that was in it, and begins anew.
+	Lost(ctx context.Context) (bool, error)
 }
 
 // Defaults of Config.

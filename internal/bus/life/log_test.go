@@ -18,7 +18,8 @@ type memoryLog struct {
 	mu       sync.Mutex
 	seq      uint64
 	subjects map[hub.NodeID][]life.Message
-	away     bool              // nothing is answered
+	away     bool // nothing is answered
+	lost     bool
 	lose     map[string]int    // operation: how many answers get lost after they took effect
 	appends  chan life.Message // told of each append, when there is room
 }
@@ -117,6 +118,20 @@ func (l *memoryLog) Nodes(context.Context) (nodes []hub.NodeID, err error) {
 	}
 	slices.Sort(nodes)
 	return nodes, nil
+}
+
+func (l *memoryLog) Lost(context.Context) (lost bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lost, l.lost = l.lost, false
+	return lost, nil
+}
+
+// wipe loses everything, as servers do that come back without their disks.
+func (l *memoryLog) wipe() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost, l.subjects = true, make(map[hub.NodeID][]life.Message)
 }
 
 func (l *memoryLog) messages(node hub.NodeID) []life.Message {

@@ -11,8 +11,11 @@ import (
 // its overhead does not count.
 const maxMessage = 128 << 10
 
-// retryPause is the time between two attempts to append.
-const retryPause = 100 * time.Millisecond
+// retryPause is the time between two attempts to append, and logRetries how many pass between two lines of log.
+const (
+	retryPause = 100 * time.Millisecond
+	logRetries = 16
+)
 
 // errClaimed: others hold this node dead.
 var errClaimed = errors.New("this node is claimed")
@@ -283,7 +286,7 @@ func (r *Record) write(ctx context.Context, m *message) error {
 	mark := r.progress()
 	r.buf = appendHead(r.buf[:0], r.number, mark, r.config.Instance)
 	r.buf = append(r.buf, m.entries...)
-	first := time.Now()
+	first, retries := time.Now(), 0
 	for {
 		sent := time.Now()
 		seq, err := r.append(ctx)
@@ -299,6 +302,9 @@ func (r *Record) write(ctx context.Context, m *message) error {
 			return err
 		}
 		r.count(func(st *Stats) { st.Retries++ })
+		if retries++; retries%logRetries == 0 {
+			r.config.Logger.Warn("the life record cannot be written; trying again", "error", err)
+		}
 		if !pause(ctx, retryPause) {
 			return err
 		}
@@ -314,11 +320,29 @@ func (r *Record) append(ctx context.Context) (uint64, error) {
 // errStale: the log answered from before what it had already acknowledged.
 var errStale = errors.New("the log is behind")
 
+// errAnew: the message is to be written again, as the first of a record that begins anew.
+var errAnew = errors.New("the life record was lost and begins anew")
+
+// anew begins the record again after the log was lost, with every open connection. Nobody can have claimed this
+// node in the new one before it wrote to it.
+func (r *Record) anew(err error) error {
+	if err != nil {
+		return err
+	}
+	r.config.Logger.Error("the life records were lost with their NATS servers; beginning anew: nodes that died before have no closes")
+	r.last, r.empty, r.compactor = 0, time.Time{}, compactor{}
+	r.rewind(r)
+	return errAnew
+}
+
 // examine finds out who wrote the message that we did not expect: nil when it was we, in an attempt that
 // seemed to fail. A server that has just begun to lead can be behind for a moment, so only a claim, or a record
 // that stays empty for a lease, means that we are claimed.
 func (r *Record) examine(ctx context.Context, seq uint64) error {
 	if seq == 0 {
+		if lost, err := r.log.Lost(ctx); err != nil || lost {
+			return r.anew(err)
+		}
 		if r.empty.IsZero() {
 			r.empty = time.Now()
 		}

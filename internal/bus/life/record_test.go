@@ -407,3 +407,26 @@ func TestRecordStaysSmall(t *testing.T) {
 		stop(t, s)
 	})
 }
+
+// Servers that come back without their disks lose the record, and no connection.
+func TestLostLogBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		n := start(t, log, owner, "")
+		n.live["kept"] = &life.Open{Key: "kept", Namespace: "ns", Time: time.Unix(1, 0)}
+		n.record.Opened(n.live["kept"], nil)
+		synctest.Wait()
+		log.wipe()
+		n.open("later")
+		time.Sleep(time.Second)
+		expect(t, n, "open later")
+		stop(t, n)
+		s := start(t, log, survivor, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.watcher.Run(ctx)
+		time.Sleep(2 * life.DefaultLease)
+		expect(t, s, "gone owneraaaaa", "owneraaaaa: lost kept", "owneraaaaa: lost later")
+		cancel()
+		stop(t, s)
+	})
+}

@@ -116,11 +116,27 @@ func (w *Watcher) Recover(ctx context.Context) error {
 }
 
 func (w *Watcher) recover(ctx context.Context, node hub.NodeID, last uint64) error {
-	replay, err := w.replay(ctx, node, last)
-	if err != nil || replay.Instance != w.config.Instance {
+	same, err := w.sameInstance(ctx, node, last)
+	if err != nil || !same {
 		return err
 	}
 	return w.claim(ctx, node, last)
+}
+
+// sameInstance asks the last message, and only when that is a claimer's all that were before.
+func (w *Watcher) sameInstance(ctx context.Context, node hub.NodeID, last uint64) (bool, error) {
+	m, err := w.log.Get(ctx, node, last)
+	if errors.Is(err, ErrNone) { // it goes on writing
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if b, err := readBatch(m.Data); err != nil || b.claim == "" {
+		return b.instance == w.config.Instance, err
+	}
+	replay, err := w.replay(ctx, node, last)
+	return replay.Instance == w.config.Instance, err
 }
 
 // look claims every node whose record did not change for a lease, by our own clock, and while we could

@@ -33,8 +33,8 @@ class GroupServiceStub:
     groups by itself. Groups of the same name in different namespaces have nothing to do with each other.
 
     Calls answer with what every node did. Nodes that did not answer within 2 s, or before the deadline of the
-    call, are listed in `unreachable_nodes`, and their connections are missing from the counts: whether
-    they were reached is unknown.
+    call, or had no room for it, are listed in `unreachable_nodes`, and their connections are missing from the
+    counts: whether they were reached is unknown.
 
     Errors: every call can fail with INVALID_NAMESPACE, INVALID_GROUP, BUS_UNAVAILABLE and NODE_STOPPING;
     the comments below name the others.
@@ -86,8 +86,8 @@ class GroupServiceServicer:
     groups by itself. Groups of the same name in different namespaces have nothing to do with each other.
 
     Calls answer with what every node did. Nodes that did not answer within 2 s, or before the deadline of the
-    call, are listed in `unreachable_nodes`, and their connections are missing from the counts: whether
-    they were reached is unknown.
+    call, or had no room for it, are listed in `unreachable_nodes`, and their connections are missing from the
+    counts: whether they were reached is unknown.
 
     Errors: every call can fail with INVALID_NAMESPACE, INVALID_GROUP, BUS_UNAVAILABLE and NODE_STOPPING;
     the comments below name the others.
@@ -121,8 +121,8 @@ class GroupServiceServicer:
 
     def ListMembers(self, request, context):
         """ListMembers answers with the IDs of a group's members, in a stable order, in pages. A connection that is
-        a member throughout the listing appears exactly once. ConnectionService.List with `filter.group` has
-        the whole facts.
+        a member throughout the listing appears exactly once. A page that is not the last can be short, or empty
+        when nodes did not answer. ConnectionService.List with `filter.group` has the whole facts.
 
         Errors: INVALID_PAGE_TOKEN.
         """
@@ -216,8 +216,8 @@ class GroupService:
     groups by itself. Groups of the same name in different namespaces have nothing to do with each other.
 
     Calls answer with what every node did. Nodes that did not answer within 2 s, or before the deadline of the
-    call, are listed in `unreachable_nodes`, and their connections are missing from the counts: whether
-    they were reached is unknown.
+    call, or had no room for it, are listed in `unreachable_nodes`, and their connections are missing from the
+    counts: whether they were reached is unknown.
 
     Errors: every call can fail with INVALID_NAMESPACE, INVALID_GROUP, BUS_UNAVAILABLE and NODE_STOPPING;
     the comments below name the others.

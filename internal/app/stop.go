@@ -70,7 +70,9 @@ func (b *broker) drain(ctx context.Context) {
 	defer cancel()
 	n := b.hub.Len()
 	spread := min(limit*8/10, time.Duration(n)*time.Second/pace)
+	end := reportProgress(b.logger, time.Now().Add(limit), b.hub.Len)
 	b.hub.Shutdown(ctx, spread)
+	end()
 	b.logger.Info("connections closed", "connections", n)
 }
 

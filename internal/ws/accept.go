@@ -135,7 +135,7 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 		early = make([]byte, n)
 		_, _ = rw.Read(early)
 	}
-	c := newConn(e, cfg, nc, early)
+	c := newConn(e, cfg, early)
 	c.agreed(e.agree(a.header, cfg))
 	if err := answerUpgrade(nc, a, c.Extensions()); err != nil {
 		c.forgetCompression()
@@ -143,6 +143,7 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 		return nil, err
 	}
 	limitUnacknowledged(nc, cfg)
+	c.driver = e.drive(c, nc)
 	return c, nil
 }
 

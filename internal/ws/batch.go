@@ -12,6 +12,7 @@ type batch struct {
 	buf      *chunk
 	lent     []byte // of a Shared: goes to the kernel instead of what is in buf; else nil
 	n        int    // bytes in buf or lent
+	written  int    // of them, that the kernel has
 	payload  int    // of them payload of messages
 	frames   int    // of messages, that end in it
 	messages int    // that end in it

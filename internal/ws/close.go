@@ -71,7 +71,7 @@ func (c *Conn) closeWith(code uint16, reason string, written Done) {
 	c.answer(unread, ErrClosing)
 	c.kick()
 	if c.held.Load() != 0 {
-		c.transport.wake() // it is read again now
+		c.driver.wake() // it is read again now
 	}
 }
 
@@ -110,6 +110,6 @@ func (c *Conn) closeWritten() {
 	case peer: // RFC 6455 7.1.1: the server ends the TCP connection, and first
 		c.stop()
 	case lingers: // the peer will never be understood: let it read the frame and go
-		c.transport.closeWrite()
+		c.driver.closeWrite()
 	}
 }

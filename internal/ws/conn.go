@@ -3,7 +3,6 @@ package ws
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +14,13 @@ import (
 //
 // Its life: Upgrade makes it, Start begins to read. It is OPEN until a close frame is received or one
 // is to be sent, then CLOSING, and over once both went, the stream failed, or a time limit passed.
-// Whoever ends it sets over and interrupts the transport; the reading goroutine then finds its way out,
-// waits for the one that writes, closes the transport, answers what is pending, and calls OnClose.
+// Whoever ends it sets over and interrupts the driver; that stops to read, waits for the one who writes,
+// closes the stream, answers what is pending, and calls OnClose.
 type Conn struct {
 	// static
 	engine     *Engine
 	cfg        *Config
-	transport  transport
+	driver     driver
 	compressed *compressed // nil: nothing is
 
 	alarm alarm  // guarded by the clock
@@ -47,18 +46,17 @@ type Conn struct {
 	meters   meters
 	deaf     bool // the stream is no longer WebSocket: read and discard
 	peerDone bool // the peer's close frame came
-	pongDue  bool // a ping of this chunk is to be answered; the reading goroutine's alone
+	pongDue  bool // a ping of this chunk is to be answered; of who reads alone
 
 	// writeMu is never held across a system call or a callback.
-	writeMu    sync.Mutex
-	handler    Handler // nil before Start
-	queue      sendQueue
-	writing    bool          // someone is the writer: everybody else only queues
-	writerGone chan struct{} // closed when the writer is done, for the end to wait; else nil
-	end        End           // as far as it is known
-	ending     endState
-	pings      pings
-	out        struct{ messages, bytes uint64 }
+	writeMu sync.Mutex
+	handler Handler // nil before Start
+	queue   sendQueue
+	writing bool // someone is the writer: everybody else only queues
+	end     End  // as far as it is known
+	ending  endState
+	pings   pings
+	out     struct{ messages, bytes uint64 }
 }
 
 // endState is how far the end has come, guarded by writeMu.
@@ -74,8 +72,9 @@ type endState struct {
 	written   []Done // to be told when it is written
 }
 
-func newConn(e *Engine, cfg *Config, nc net.Conn, early []byte) *Conn {
-	c := &Conn{engine: e, cfg: cfg, transport: newTransport(nc, e.buffers)}
+// newConn makes a connection that has no driver yet. early is what the peer sent with its handshake.
+func newConn(e *Engine, cfg *Config, early []byte) *Conn {
+	c := &Conn{engine: e, cfg: cfg}
 	c.reader.Reset(&cfg.reader)
 	c.end.Code = wire.AbnormalClosure
 	if early != nil {
@@ -84,7 +83,7 @@ func newConn(e *Engine, cfg *Config, nc net.Conn, early []byte) *Conn {
 	return c
 }
 
-// Start begins to read, on a goroutine of its own, and tells h. hold keeps it from reading yet. A Conn
+// Start begins to read, and tells h. hold keeps it from reading yet. A Conn
 // must be started or terminated; until then it can be sent to.
 func (c *Conn) Start(h Handler, hold Hold) {
 	now := c.engine.clock.now()
@@ -99,7 +98,7 @@ func (c *Conn) Start(h Handler, hold Hold) {
 	c.armLocked(now)
 	c.writeMu.Unlock()
 	c.started.Store(true)
-	c.engine.running.Go(c.serve)
+	c.driver.start()
 	c.kick() // a send may have been refused already
 }
 
@@ -113,39 +112,6 @@ func (c *Conn) State() State {
 	}
 }
 
-// serve is the life of the reading goroutine.
-func (c *Conn) serve() {
-	if c.readUntilEnd() { // a Handler panicked, and the rest of its chunk is lost
-		c.readMu.Lock()
-		c.kept = nil
-		c.breakOff(Panic, wire.InternalError, nil, panicText)
-		c.readMu.Unlock()
-		c.readUntilEnd()
-	}
-	c.finish()
-}
-
-func (c *Conn) readUntilEnd() (panicked bool) {
-	defer func() { panicked = c.caught(recover()) }()
-	for c.awaitInput() {
-		if err := c.transport.read(c.take); err != nil {
-			c.streamEnded(err)
-			break
-		}
-	}
-	return false
-}
-
-// streamEnded ends the connection when its stream did.
-func (c *Conn) streamEnded(err error) {
-	detail := err.Error()
-	if errors.Is(err, io.EOF) {
-		detail = "stream ended without a close frame"
-		c.awaitReadable() // no event reaches a Handler that holds
-	}
-	c.finishWith(Transport, detail)
-}
-
 // finishWith ends the connection at once; the cause counts if it is the first.
 func (c *Conn) finishWith(cause Cause, detail string) {
 	c.writeMu.Lock()
@@ -154,13 +120,13 @@ func (c *Conn) finishWith(cause Cause, detail string) {
 	c.stop()
 }
 
-// stop lets every goroutine of the connection come to its end. It does not wait for them, as closing
-// the transport would, because it may run on one of them.
+// stop lets the connection come to its end. It does not wait for that, because it may run on the goroutine
+// that has to bring it about.
 func (c *Conn) stop() {
 	c.over.Store(true)
-	c.transport.interrupt()
+	c.driver.interrupt()
 	if !c.started.Load() {
-		c.transport.close(false)
+		c.driver.abandon()
 		c.forgetCompression()
 	}
 }
@@ -174,10 +140,25 @@ func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail str
 	return true
 }
 
-// finish is the last thing the reading goroutine does.
-func (c *Conn) finish() {
-	c.stop()
-	c.awaitWriter()
+// streamEnded ends the connection when its stream did.
+func (c *Conn) streamEnded(err error) {
+	detail := err.Error()
+	if errors.Is(err, io.EOF) {
+		detail = "stream ended without a close frame"
+	}
+	c.finishWith(Transport, detail)
+}
+
+// deafen ends the connection after a panic, when the rest of the chunk that was being read is lost.
+func (c *Conn) deafen() {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	c.kept = nil
+	c.breakOff(Panic, wire.InternalError, nil, panicText)
+}
+
+// conclude is the last that happens to a connection, once: it is over, and nobody reads or writes any more.
+func (c *Conn) conclude() {
 	c.readMu.Lock()
 	c.reader.Discard()
 	c.kept = nil
@@ -190,24 +171,10 @@ func (c *Conn) finish() {
 	c.end.WasClean = c.ending.peer && c.end.SentCode != 0
 	end := c.end
 	c.writeMu.Unlock()
-	c.transport.close(end.WasClean)
+	c.driver.close(end.WasClean)
 	c.forgetCompression()
 	c.engine.clock.disarm(c)
 	c.answer(unsent, ErrClosing)
 	c.answer(unconfirmed, ErrNotConfirmed)
 	c.ended(end)
-}
-
-// awaitWriter waits until nobody writes.
-func (c *Conn) awaitWriter() {
-	c.writeMu.Lock()
-	var gone chan struct{}
-	if c.writing {
-		gone = make(chan struct{})
-		c.writerGone = gone
-	}
-	c.writeMu.Unlock()
-	if gone != nil {
-		<-gone
-	}
 }

@@ -15,6 +15,8 @@ type EngineConfig struct {
 	Resolution time.Duration
 	// Logger is told of panics. nil: slog.Default.
 	Logger *slog.Logger
+	// Driver of plain sockets. Zero: DriverEpoll where the system has it.
+	Driver Driver
 	// CompressionMemory bounds what compression takes, in bytes, of all connections together; what does not
 	// fit goes uncompressed. 0: deflate.DefaultCeiling.
 	CompressionMemory int64
@@ -25,7 +27,8 @@ type Engine struct {
 	buffers *buffers
 	clock   *clock
 	logger  *slog.Logger
-	running sync.WaitGroup // the goroutines of connections
+	running sync.WaitGroup // connections that were started, and goroutines that write for one
+	loops   *loops         // nil: every connection has a goroutine
 	panics  atomic.Uint64
 	deflate *deflate.Pool
 
@@ -38,10 +41,14 @@ func NewEngine(c EngineConfig) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Engine{
+	e := &Engine{
 		buffers: newBuffers(), clock: newClock(c.Resolution), logger: c.Logger,
 		deflate: deflate.NewPool(c.CompressionMemory),
 	}
+	if c.Driver != DriverPortable {
+		e.loops = newLoops(c.Logger)
+	}
+	return e
 }
 
 // Prepare fills in defaults. A Config is prepared once and then shared by the connections of an
@@ -61,8 +68,9 @@ func (e *Engine) CompressionMemory() int64 { return e.deflate.Memory() }
 // Uncompressed counts what went uncompressed because EngineConfig.CompressionMemory was used up.
 func (e *Engine) Uncompressed() deflate.Refused { return e.deflate.Refused() }
 
-// Close waits for the goroutines of all connections, which must have been ended, and stops the clock.
+// Close waits for all connections, which must have been ended, to be so.
 func (e *Engine) Close() {
 	e.running.Wait()
+	e.loops.close()
 	e.clock.close()
 }

@@ -82,7 +82,7 @@ func (c *Conn) breakOff(cause Cause, code uint16, fault *wire.Fault, text string
 	sent := c.end.SentCode != 0
 	c.writeMu.Unlock()
 	if sent {
-		c.transport.closeWrite()
+		c.driver.closeWrite()
 		return
 	}
 	c.closeWith(code, text, nil)

@@ -2,6 +2,8 @@ package ws_test
 
 import (
 	"crypto/tls"
+	"flag"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,10 +19,26 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// driver is what drives plain sockets in the tests, which all run once with each.
+var driver ws.Driver
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(everyDriver{m}) }
+
+type everyDriver struct{ *testing.M }
+
+func (m everyDriver) Run() (code int) {
+	for _, driver = range []ws.Driver{ws.DriverEpoll, ws.DriverPortable} {
+		fmt.Println("driver:", driver)
+		code = max(code, m.M.Run())
+		if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+			break // fuzzing is not made to begin again
+		}
+	}
+	return code
+}
 
 func newEngine(t testing.TB) *ws.Engine {
-	e := ws.NewEngine(ws.EngineConfig{Resolution: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	e := ws.NewEngine(ws.EngineConfig{Driver: driver, Resolution: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(e.Close)
 	return e
 }

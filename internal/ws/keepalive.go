@@ -79,7 +79,7 @@ func (c *Conn) deadLocked(now int64) Cause {
 // progress: since it was asked last the peer's side has acknowledged something, and there is more for
 // it to take, behind which the ping may be. So a slow reader is not taken for a dead one.
 func (c *Conn) progress() bool {
-	acked, waiting := c.transport.backlog()
+	acked, waiting := c.driver.backlog()
 	old := c.acked
 	c.acked = acked
 	return waiting && acked > old

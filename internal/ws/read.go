@@ -40,33 +40,7 @@ func (c *Conn) Release(h Hold) {
 		c.armLocked(now)
 	}
 	c.writeMu.Unlock()
-	c.transport.wake()
-}
-
-// awaitInput waits while the connection is held, gives the Handler what was kept, and answers whether
-// to read on.
-func (c *Conn) awaitInput() bool {
-	for {
-		c.awaitReadable()
-		if c.over.Load() {
-			return false
-		}
-		more, decided := c.replay()
-		c.answerPing()
-		if decided {
-			return more
-		}
-	}
-}
-
-// awaitReadable waits until the connection may be read or is over. A stream that fails meanwhile ends
-// it: nothing more will come that could be read.
-func (c *Conn) awaitReadable() {
-	for !c.readable() {
-		if err := c.transport.watch(c.readable); err != nil {
-			c.finishWith(Transport, err.Error())
-		}
-	}
+	c.driver.wake()
 }
 
 // readable: nothing keeps the connection from being read. One that is closing is always read, to find
@@ -82,6 +56,12 @@ func (c *Conn) readable() bool {
 
 // replay offers what was kept; it decides nothing when a hold came again.
 func (c *Conn) replay() (more, decided bool) {
+	more, decided = c.offerKept()
+	c.answerPing()
+	return more, decided
+}
+
+func (c *Conn) offerKept() (more, decided bool) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	k := c.kept

@@ -7,8 +7,9 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
-// Handler is told what happens on a connection. Its methods must not block, and must not call Hold or
-// Release of the same connection; who calls these must not have a lock that a method, or a Done, takes.
+// Handler is told what happens on a connection. Its methods must not block, because the goroutine that calls
+// them has other connections to look after, and must not call Hold or Release of the same connection; who
+// calls these must not have a lock that a method, or a Done, takes.
 //
 // OnMessage, OnPing and OnPong answer whether they took the event. On false the connection keeps it,
 // reads no further, and offers it again once Release(HoldBusy) was called. Payloads are valid until

@@ -1,7 +1,7 @@
 package ws
 
 // kick writes what is queued, unless someone already does. It returns when all is written, or when the
-// socket is full and a goroutine goes on.
+// stream is full and somebody else goes on.
 func (c *Conn) kick() {
 	c.writeMu.Lock()
 	b := c.becomeWriterLocked()
@@ -28,56 +28,42 @@ func (c *Conn) becomeWriterLocked() *batch {
 // is not to write for everybody else for ever.
 const maxInline = 16
 
-// pump is the writer until nothing is left. It never waits: when the socket is full it hands over.
+// pump is the writer until nothing is left. It never waits: when the stream is full it hands over.
 func (c *Conn) pump(b *batch) {
 	if b == nil {
 		return
 	}
-	for count := 1; ; count++ {
-		if !c.compress(b) {
-			break
-		}
+	for count := 1; c.compress(b); count++ {
 		c.announce(b)
-		n, err := c.writeNow(b, count)
-		if err != nil {
+		if err := c.writeNow(b, count); err != nil {
 			c.writeFailed(b, err)
 			break
 		}
-		if n < b.n {
-			c.handOver(b, n)
+		if b.written < b.n {
+			c.driver.handOver(b)
 			return
 		}
 		if c.wrote(b); !c.next(b) {
 			break
 		}
 	}
-	c.freeBatch(b)
+	c.wroteAll(b)
 }
 
-func (c *Conn) writeNow(b *batch, count int) (int, error) {
+func (c *Conn) writeNow(b *batch, count int) error {
 	if b.n == 0 || count > maxInline {
-		return 0, nil
+		return nil
 	}
-	return c.transport.tryWrite(b.bytes())
+	n, err := c.driver.tryWrite(b.bytes()[b.written:])
+	b.written += n
+	return err
 }
 
-func (c *Conn) handOver(b *batch, n int) {
-	c.engine.running.Go(func() { c.flush(b, n) })
-}
-
-// flush is the writer that may wait for the socket, until nothing is left. n bytes are written.
-func (c *Conn) flush(b *batch, n int) {
-	defer c.freeBatch(b)
-	for more := true; more && c.compress(b); more = c.next(b) {
-		c.announce(b)
-		if b.n > 0 {
-			if err := c.transport.write(b.bytes()[n:]); err != nil {
-				c.writeFailed(b, err)
-				return
-			}
-		}
-		n = 0
-		c.wrote(b)
+// wroteAll is the last that the writer does, who is it no more.
+func (c *Conn) wroteAll(b *batch) {
+	c.freeBatch(b)
+	if c.over.Load() {
+		c.driver.writerLeft()
 	}
 }
 
@@ -98,7 +84,7 @@ func (c *Conn) wrote(b *batch) {
 	}
 }
 
-// writeFailed ends the connection. The reading goroutine finds out and answers the rest.
+// writeFailed ends the connection; the writer is it no more. Who reads finds out and answers the rest.
 func (c *Conn) writeFailed(b *batch, err error) {
 	c.answer(b.dones, ErrClosing)
 	c.finishWith(Transport, err.Error())
@@ -121,10 +107,4 @@ func (c *Conn) next(b *batch) bool {
 }
 
 // leaveLocked: the writer is done.
-func (c *Conn) leaveLocked() {
-	c.writing = false
-	if c.writerGone != nil {
-		close(c.writerGone)
-		c.writerGone = nil
-	}
-}
+func (c *Conn) leaveLocked() { c.writing = false }

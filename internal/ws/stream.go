@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// transport is what a connection needs of its stream. read, watch and close belong to the reading
-// goroutine, tryWrite and write to whoever is the writer; wake, interrupt and closeWrite never wait and
+// stream is what the portable driver needs of a connection's stream. read, watch and close belong to the reading
+// goroutine, tryWrite and write to whoever is the writer; wake, interrupt, backlog and closeWrite never wait and
 // may be called by anyone.
-type transport interface {
+type stream interface {
 	// read hands chunks to take until that answers false or somebody called wake or interrupt (nil),
 	// or the stream ends (io.EOF or the error). It holds a buffer only while there is data.
 	read(take func([]byte) bool) error
@@ -35,13 +35,13 @@ type transport interface {
 	close(clean bool)
 }
 
-func newTransport(nc net.Conn, b *buffers) transport {
+func newStream(nc net.Conn, b *buffers) stream {
 	if rc := rawConn(nc); rc != nil {
-		t := &socketTransport{socketWatcher: socketWatcher{nc: nc, rc: rc}, buffers: b}
+		t := &socketStream{socketWatcher: socketWatcher{nc: nc, rc: rc}, buffers: b}
 		t.writeOnce = t.writeSome
 		return t
 	}
-	t := &streamTransport{nc: nc, buffers: b}
+	t := &plainStream{nc: nc, buffers: b}
 	if rc := rawConn(inner(nc)); rc != nil {
 		t.watcher = &socketWatcher{nc: nc, rc: rc}
 	} else {
@@ -67,9 +67,9 @@ func inner(nc net.Conn) net.Conn {
 	return nil
 }
 
-// socketTransport reads and writes a socket by its descriptor, so that it can wait without a buffer
+// socketStream reads and writes a socket by its descriptor, so that it can wait without a buffer
 // and write without waiting.
-type socketTransport struct {
+type socketStream struct {
 	socketWatcher
 	buffers *buffers
 
@@ -80,7 +80,7 @@ type socketTransport struct {
 	writeOnce func(fd uintptr) bool // made once: a closure for each write would be an allocation
 }
 
-func (t *socketTransport) read(take func([]byte) bool) error {
+func (t *socketStream) read(take func([]byte) bool) error {
 	var end error
 	err := t.rc.Read(func(fd uintptr) bool {
 		c := t.buffers.chunk()
@@ -114,7 +114,7 @@ func readSome(fd int, buf []byte, take func([]byte) bool) (wait bool, err error)
 	}
 }
 
-func (t *socketTransport) tryWrite(b []byte) (int, error) {
+func (t *socketStream) tryWrite(b []byte) (int, error) {
 	t.out, t.n, t.err = b, 0, nil
 	err := t.rc.Write(t.writeOnce)
 	t.out = nil
@@ -124,7 +124,7 @@ func (t *socketTransport) tryWrite(b []byte) (int, error) {
 	return t.n, err
 }
 
-func (t *socketTransport) writeSome(fd uintptr) bool {
+func (t *socketStream) writeSome(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), t.out)
 		switch err {
@@ -140,18 +140,18 @@ func (t *socketTransport) writeSome(fd uintptr) bool {
 	}
 }
 
-func (t *socketTransport) write(b []byte) error {
+func (t *socketStream) write(b []byte) error {
 	_, err := t.nc.Write(b)
 	return err
 }
 
-func (t *socketTransport) closeWrite() { closeWrite(t.nc) }
-func (t *socketTransport) interrupt()  { _ = t.nc.SetDeadline(longPast) }
-func (t *socketTransport) close(bool)  { _ = t.nc.Close() }
+func (t *socketStream) closeWrite() { closeWrite(t.nc) }
+func (t *socketStream) interrupt()  { _ = t.nc.SetDeadline(longPast) }
+func (t *socketStream) close(bool)  { _ = t.nc.Close() }
 
-// streamTransport is for what is not a plain socket: TLS, or a pipe in tests. It holds a buffer while
+// plainStream is for what is not a plain socket: TLS, or a pipe in tests. It holds a buffer while
 // it waits, and never writes without a goroutine that may wait.
-type streamTransport struct {
+type plainStream struct {
 	watcher
 	nc      net.Conn
 	buffers *buffers
@@ -160,7 +160,7 @@ type streamTransport struct {
 // streamBuffer holds one TLS record.
 const streamBuffer = 16 << 10
 
-func (t *streamTransport) read(take func([]byte) bool) error {
+func (t *plainStream) read(take func([]byte) bool) error {
 	buf := t.buffers.Get(streamBuffer)[:streamBuffer]
 	defer t.buffers.Put(buf)
 	for {
@@ -174,17 +174,17 @@ func (t *streamTransport) read(take func([]byte) bool) error {
 	}
 }
 
-func (t *streamTransport) tryWrite([]byte) (int, error) { return 0, nil }
+func (t *plainStream) tryWrite([]byte) (int, error) { return 0, nil }
 
-func (t *streamTransport) write(b []byte) error {
+func (t *plainStream) write(b []byte) error {
 	_, err := t.nc.Write(b)
 	return err
 }
 
-func (t *streamTransport) closeWrite() { closeWrite(t.nc) }
-func (t *streamTransport) interrupt()  { _ = t.nc.SetDeadline(longPast); t.wake() }
+func (t *plainStream) closeWrite() { closeWrite(t.nc) }
+func (t *plainStream) interrupt()  { _ = t.nc.SetDeadline(longPast); t.wake() }
 
-func (t *streamTransport) close(clean bool) {
+func (t *plainStream) close(clean bool) {
 	if below := inner(t.nc); below != nil && !clean {
 		_ = below.Close() // else TLS waits for a peer that does not read, to tell it
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -13,13 +14,19 @@ import (
 // oneConnection is a request about the connection that it names.
 type oneConnection interface{ GetConnectionId() string }
 
-var servicePrefix = "/" + holdfastv1.ConnectionService_ServiceDesc.ServiceName + "/"
+var (
+	servicePrefix = "/" + holdfastv1.ConnectionService_ServiceDesc.ServiceName + "/"
+	groupPrefix   = "/" + holdfastv1.GroupService_ServiceDesc.ServiceName + "/"
+)
 
 // routeUnary is the interceptor between gRPC and the unary methods: a call about a connection of another
 // node goes there. Methods that can concern several nodes ask them by themselves.
 func (s *Server) routeUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, local grpc.UnaryHandler) (any, error) {
 	about, ok := req.(oneConnection)
 	if !ok {
+		if s.service.isFrozen(info.FullMethod) {
+			return nil, hub.ErrBusAway
+		}
 		return local(ctx, req)
 	}
 	id := about.GetConnectionId()
@@ -35,6 +42,12 @@ func (s *Server) routeUnary(ctx context.Context, req any, info *grpc.UnaryServer
 		return nil, err
 	}
 	return resp, nil
+}
+
+// isFrozen: the method concerns connections of this node, for which another one may be speaking. Calls about one
+// connection find that out by themselves.
+func (s *service) isFrozen(method string) bool {
+	return s.hub.Frozen() && (strings.HasPrefix(method, servicePrefix) || strings.HasPrefix(method, groupPrefix))
 }
 
 // owns tells without parsing whether an ID, if it is one, is of this node; the method will parse it.

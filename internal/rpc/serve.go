@@ -109,6 +109,9 @@ func (g *guest) read(m method, request []byte) (proto.Message, error) {
 	}
 	about, ok := req.(oneConnection)
 	if !ok {
+		if g.server.service.isFrozen(g.method) {
+			return nil, hub.ErrBusAway
+		}
 		return req, nil
 	}
 	g.about = about.GetConnectionId()

@@ -28,6 +28,9 @@ func (s *service) Watch(req *holdfastv1.WatchRequest, stream grpc.ServerStreamin
 	if filter.ID != nil && filter.ID.Node() != s.hub.Node() {
 		return s.statusOf(w.runElsewhere(filter.ID.Node()), req.GetConnectionId())
 	}
+	if s.hub.Frozen() {
+		return hub.ErrBusAway
+	}
 	local, err := s.hub.Watch(filter)
 	if err != nil {
 		return err

@@ -80,8 +80,15 @@ func (p *Process) accepts() bool {
 	return err == nil && n > 0
 }
 
-// Freeze stops the process as a whole (SIGSTOP): its sockets stay open and nobody reads them.
-func (p *Process) Freeze() { p.signal(syscall.SIGSTOP) }
+// Freeze stops the process as a whole (SIGSTOP): its sockets stay open and nobody reads them. It returns when
+// every thread stands still.
+func (p *Process) Freeze() {
+	p.signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		p.t.Errorf("bustest: not stopped: %v", err)
+	}
+}
 
 // Thaw ends Freeze.
 func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }

@@ -14,6 +14,7 @@ package bus
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
@@ -24,7 +25,7 @@ type Bus struct {
 	publisher *Publisher
 	inbound   *inbound
 	peers     *Peers
-	life      *keeper // nil: opens and closes are not recorded
+	life      atomic.Pointer[keeper] // nil: opens and closes are not recorded
 }
 
 // Stats of all connections.

@@ -79,7 +79,7 @@ func (b *Bus) OpenLife(ctx context.Context, c LifeConfig) error {
 	k.stop = stop
 	k.running.Go(func() { k.watcher.Run(watching) })
 	k.running.Go(func() { k.replicate(watching, b) })
-	b.life = k
+	b.life.Store(k)
 	return nil
 }
 
@@ -97,10 +97,10 @@ func (k *keeper) replicate(ctx context.Context, b *Bus) {
 // CloseLife says goodbye: when every close is recorded and published, the record of this node is forgotten. Before
 // that nobody may close the bus.
 func (b *Bus) CloseLife(ctx context.Context) error {
-	if b.life == nil {
-		return nil
+	if k := b.life.Load(); k != nil {
+		return k.close(ctx)
 	}
-	return b.life.close(ctx)
+	return nil
 }
 
 func (k *keeper) close(ctx context.Context) error {
@@ -113,12 +113,13 @@ func (k *keeper) close(ctx context.Context) error {
 	return err
 }
 
-// LifeStats answers how the record is.
+// LifeStats answers how the record is. It may be called before OpenLife has returned: nodes ask as soon as they have met.
 func (b *Bus) LifeStats() LifeStats {
-	if b.life == nil {
+	k := b.life.Load()
+	if k == nil {
 		return LifeStats{}
 	}
-	return LifeStats{Enabled: true, Record: b.life.record.Stats(), Watcher: b.life.watcher.Stats()}
+	return LifeStats{Enabled: true, Record: k.record.Stats(), Watcher: k.watcher.Stats()}
 }
 
 // Taken implements life.Events.

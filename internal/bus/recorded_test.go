@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -168,4 +169,20 @@ func TestEarlierProcessOfTheInstanceIsRecovered(t *testing.T) {
 	if m := next(t, events); m.Subject != "holdfast.default.close."+c.ID().String() {
 		t.Errorf("event on %s", m.Subject)
 	}
+}
+
+// Other nodes are told of the record from the moment they have met this one, which is before it is open (the race
+// detector fails this test).
+func TestStatsOfTheRecordMayBeAskedForWhileItIsOpened(t *testing.T) {
+	server := bustest.StartProcess(t)
+	n := startNode(t, server.URL)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for !n.bus.LifeStats().Enabled {
+			runtime.Gosched()
+		}
+	}()
+	recorded(t, n, "")
+	<-asked
 }

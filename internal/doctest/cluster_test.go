@@ -1,6 +1,7 @@
 package doctest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,8 +13,14 @@ import (
 	"syscall"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
 const clusterDocument = "docs/cluster.md"
@@ -25,6 +32,63 @@ func clusterFile(t *testing.T, s snippet) {
 	write(t, dir, "holdfast.yaml", strings.ReplaceAll(s.text, "/etc/holdfast/cluster-secret", secret))
 	if out, code := broker(t, dir, "config check --config=holdfast.yaml"); code != 0 {
 		t.Errorf("%d:\n%s", code, out)
+	}
+}
+
+// externalFile checks the file of brokers without a server of their own.
+func externalFile(t *testing.T, s snippet) {
+	dir := t.TempDir()
+	credentials := write(t, dir, "broker.creds", "")
+	write(t, dir, "holdfast.yaml", strings.ReplaceAll(s.text, "/etc/holdfast/broker.creds", credentials))
+	if out, code := broker(t, dir, "config check --config=holdfast.yaml"); code != 0 {
+		t.Errorf("%d:\n%s", code, out)
+	}
+}
+
+// clusterExample starts the example on free ports, reaches a client of one broker through another, and ends
+// everything as Ctrl-C does.
+func clusterExample(t *testing.T, s snippet) {
+	command, ok := strings.CutSuffix(s.text, "go run ./examples/cluster\n")
+	if !ok || command != "" {
+		t.Fatalf("the snippet is %q", s.text)
+	}
+	dir := t.TempDir()
+	example := filepath.Join(dir, "cluster")
+	bash(t, "", "go build -o '"+example+"' ./examples/cluster").end()
+	p := start(t, "", []string{"TMPDIR=" + dir, "HOLDFAST_BROKER=" + brokertest.Binary(t)}, example, "-free")
+	p.await("Ctrl-C ends everything")
+	brokers := make([]brokertest.Ready, 0, 3)
+	for _, line := range regexp.MustCompile(`(?m)\{"ready":true.*\}$`).FindAllString(p.said(), -1) {
+		var b brokertest.Ready
+		if err := json.Unmarshal([]byte(line), &b); err != nil {
+			t.Fatal(err)
+		}
+		brokers = append(brokers, b)
+	}
+	if len(brokers) != 3 || strings.Count(p.said(), "nats-server-") != 3 {
+		t.Fatalf("it says\n%s", p.said())
+	}
+	peer := wstest.Dial(t, brokers[0].Listen[0], nil)
+	cc, err := grpc.NewClient(brokers[2].Control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	everyone := &holdfastv1.Target{To: &holdfastv1.Target_Everyone{Everyone: true}}
+	answer, err := holdfastv1.NewGroupServiceClient(cc).Publish(t.Context(), &holdfastv1.PublishRequest{Target: everyone, Message: text("all")})
+	if err != nil || answer.Succeeded != 1 {
+		t.Errorf("%v, %v", answer, err)
+	}
+	peer.Expect(wire.Text, "all")
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	p.end()
+	if n := strings.Count(p.said(), "exit status 0"); n != 6 {
+		t.Errorf("%d of 6 processes ended in order:\n%s", n, p.said())
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "holdfast-cluster-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
@@ -85,7 +149,7 @@ func embeddedCluster(t *testing.T, s snippet) {
 func shape(table string) string {
 	table = regexp.MustCompile(`holdfast-\w+`).ReplaceAllString(table, "NAME")
 	table = regexp.MustCompile(`127.0.0.1:\d+`).ReplaceAllString(table, "ADDRESS")
-	table = regexp.MustCompile(`\b(leader|current)\b`).ReplaceAllString(table, "STATE")
+	table = regexp.MustCompile(`\b(leader|current) +\d+`).ReplaceAllString(table, "STATE")
 	return regexp.MustCompile(` +`).ReplaceAllString(table, " ")
 }
 

@@ -94,6 +94,18 @@ func stream(t *testing.T, s snippet) {
 	}
 }
 
+func toAGroup(t *testing.T, s snippet) {
+	interpreter, b := python(t), brokertest.Start(t)
+	peer := wstest.Dial(t, b.URL("/"), nil)
+	toMembers(t, b, bustest.Dial(t, b.NATS), "default", onlyConnection(t, b))
+	start(t, root, nil, interpreter, "-c", here(b, s.text)).end()
+	for f := peer.Receive(); string(f.Payload) != "hello, lobby"; f = peer.Receive() {
+		if string(f.Payload) != "hello, group" || f.Opcode != wire.Text {
+			t.Fatalf("%s came", f.Payload)
+		}
+	}
+}
+
 func jetStream(t *testing.T, url string) nats.JetStreamContext {
 	t.Helper()
 	js, err := bustest.Dial(t, url).JetStream()

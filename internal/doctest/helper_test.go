@@ -35,6 +35,12 @@ func control(b *brokertest.Broker) holdfastv1.ConnectionServiceClient {
 	return holdfastv1.NewConnectionServiceClient(b.GRPC())
 }
 
+func send(t *testing.T, b *brokertest.Broker, id, what string) error {
+	t.Helper()
+	_, err := control(b).Send(t.Context(), &holdfastv1.SendRequest{ConnectionId: id, Message: text(what)})
+	return err
+}
+
 func get(t *testing.T, url string) (code int, body string) {
 	t.Helper()
 	r, err := http.Get(url)

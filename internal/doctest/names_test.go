@@ -2,6 +2,7 @@ package doctest_test
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,7 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+	_ "github.com/holdfast-broker/holdfast/proto/holdfast/v1" // for its place in the registry
 )
 
 var (
@@ -145,7 +146,7 @@ func TestTheReadmeHasEveryVerb(t *testing.T) {
 	}
 	rpcs, _ := schema()
 	for _, verb := range got {
-		if !rpcs[holdfastv1.ConnectionService_ServiceDesc.ServiceName+"/"+verb] {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(rpcs)), func(rpc string) bool { return strings.HasSuffix(rpc, "/"+verb) }) {
 			t.Errorf("there is no verb %s", verb)
 		}
 	}
@@ -160,8 +161,8 @@ var otherFlags = map[string][]string{
 	"examples/README.md": {"control", "nats", "namespace", "prefix"},
 }
 
-// otherVariables are not settings of the broker.
-var otherVariables = []string{"HOLDFAST_CONTROL", "HOLDFAST_NATS", "HOLDFAST_NAMESPACE"}
+// otherVariables are not settings of the broker; the last one is a stream.
+var otherVariables = []string{"HOLDFAST_CONTROL", "HOLDFAST_NATS", "HOLDFAST_NAMESPACE", "HOLDFAST_LIFE"}
 
 func TestFlagsVariablesAndMetricsExist(t *testing.T) {
 	known, metrics := flags(t), ownMetrics(t, stimulated(t))
@@ -215,6 +216,33 @@ func TestTargetsOfMakeExist(t *testing.T) {
 		for _, m := range regexp.MustCompile("[`\n]make ([a-z-]+)").FindAllStringSubmatch("\n"+d.text, -1) {
 			if !strings.Contains("\n"+string(b), "\n"+m[1]+":") {
 				t.Errorf("%s: there is no make %s", d.path, m[1])
+			}
+		}
+	}
+}
+
+// TestProofsExist finds every test that a document names.
+func TestProofsExist(t *testing.T) {
+	there := make(map[string]bool)
+	for _, top := range []string{"internal", "cmd", "bench", "chaos", "examples"} {
+		err := filepath.WalkDir(filepath.Join(root, top), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(b), -1) {
+				there[m[1]] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range documents(t) {
+		for _, m := range inline.FindAllStringSubmatch(d.text, -1) {
+			if regexp.MustCompile(`^Test[A-Z]\w+$`).MatchString(m[1]) && !there[m[1]] && m[1] != "TestName" {
+				t.Errorf("%s: there is no test %s", d.path, m[1])
 			}
 		}
 	}

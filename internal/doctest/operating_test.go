@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -46,66 +45,10 @@ func health(t *testing.T, s snippet) {
 	}
 }
 
-// permissions runs the three parties with a NATS server that has this configuration.
-func permissions(t *testing.T, s snippet) {
-	server := bustest.StartProcess(t, "-c", write(t, t.TempDir(), "nats.conf", s.text))
-	as := func(user, password string) string {
-		return strings.Replace(server.URL, "nats://", "nats://"+user+":"+password+"@", 1)
-	}
-	b := brokertest.Start(t, "--nats-url="+as("broker", "change-me-1"))
-	events := bustest.Record(t, as("listener", "change-me-2"), "holdfast.>")
-	denied := make(chan error, 16)
-	listener := bustest.Dial(t, as("listener", "change-me-2"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		denied <- err
-	}))
-	replier := bustest.Dial(t, as("replier", "change-me-3"))
-	sub, err := replier.QueueSubscribeSync("holdfast.default.message.*", "workers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := replier.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	peer := wstest.Dial(t, b.URL("/"), nil)
-	peer.Send(wstest.Text("hi"))
-	if got := events.Wait(2); string(got[1].Data) != "hi" {
-		t.Errorf("the listener heard %q", got[1].Data)
-	}
-	m, err := sub.NextMsg(brokertest.Patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, _ := verdict(t, replier, &nats.Msg{Subject: m.Reply, Data: []byte("asked")}); text != `{"code":"OK"}` {
-		t.Errorf("the verdict is %s", text)
-	}
-	peer.Expect(wire.Text, "asked")
-	if err := m.Respond([]byte("plain")); err != nil {
-		t.Fatal(err)
-	}
-	peer.Expect(wire.Text, "plain")
-	for _, subject := range []string{m.Reply, m.Subject} {
-		if err := listener.Publish(subject, []byte("forbidden")); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-denied; !strings.Contains(err.Error(), "ermissions") {
-			t.Error(err)
-		}
-	}
-	if n := sample(t, b, "holdfast_bus_denied_total"); n != 0 {
-		t.Errorf("the broker lacks %v permissions", n)
-	}
-
-	poor := brokertest.Start(t, "--nats-url="+as("listener", "change-me-2"))
-	wstest.Dial(t, poor.URL("/"), nil)
-	eventually(t, "what is missing is counted and logged", func() bool {
-		return sample(t, poor, "holdfast_bus_denied_total") > 0 && strings.Contains(poor.Stderr(), "level=ERROR")
-	})
-}
-
 // A NATS server as it comes: what the document says of its max_payload.
 func TestTheLimitOfAnOrdinaryNATSServer(t *testing.T) {
 	const limit = 1044480
-	if !strings.Contains(read(t, operating).text, "1,044,480 bytes") {
+	if !strings.Contains(read(t, clusterDocument).text, "1,044,480 bytes") {
 		t.Fatal("the document has another number")
 	}
 	server := bustest.StartProcess(t)

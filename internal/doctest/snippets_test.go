@@ -32,6 +32,11 @@ var ways = map[string]way{
 	"README.md#Ten lines in your language/2": {run: tenLinesNode},
 	"README.md#Ten lines in your language/3": {run: tenLinesGo},
 
+	"README.md#Groups, users, many nodes/1": {run: helloAll},
+
+	"docs/cluster.md#Brokers on NATS servers of their own/1": {run: externalFile},
+	"docs/cluster.md#Permissions/1":                          {run: permissions},
+
 	"docs/cluster.md#On one machine, to try it/1": {run: embeddedCluster},
 	"docs/cluster.md#On one machine, to try it/2": {because: "embeddedCluster runs it"},
 	"docs/cluster.md#On one machine, to try it/3": {because: "embeddedCluster compares it"},
@@ -43,21 +48,26 @@ var ways = map[string]way{
 	"docs/configuration.md#TLS/1":           {run: tlsFile},
 	"docs/configuration.md#TLS/2":           {run: tlsFlag},
 
-	"docs/events.md#What you can rely on/1": {run: natsSub},
-	"docs/events.md#Several workers/1":      {run: partition},
-	"docs/events.md#Storing them/1":         {run: stream},
-	"docs/events.md#Answering/1":            {run: verdictTaken},
-	"docs/events.md#Answering/2":            {run: verdictRefused},
+	"docs/events.md#What you can rely on/1":  {run: natsSub},
+	"docs/events.md#Several workers/1":       {run: partition},
+	"docs/events.md#Storing them/1":          {run: stream},
+	"docs/events.md#Answering/1":             {run: verdictTaken},
+	"docs/events.md#Answering/2":             {run: verdictRefused},
+	"docs/events.md#To a group, over NATS/1": {run: toAGroup},
 
-	"docs/operating.md#Ports/1":                   {run: readyLine},
-	"docs/operating.md#An external NATS server/1": {run: permissions},
-	"docs/operating.md#Health/1":                  {run: health},
+	"docs/guarantees.md#Use it/1": {run: whoIsThere},
 
-	"examples/README.md#Examples/1": {run: examplesConsole},
+	"docs/scale.md#Scale/1": {because: "the test of bench/scale compares what it prints"},
+
+	"docs/operating.md#Ports/1":  {run: readyLine},
+	"docs/operating.md#Health/1": {run: health},
+
+	"examples/README.md#Examples/1":                 {run: examplesConsole},
+	"examples/README.md#A cluster on one machine/1": {run: clusterExample},
 }
 
 // measurements are documents whose snippets take minutes and tell about one machine.
-var measurements = []string{"docs/performance.md", "docs/node-grpc-library.md"}
+var measurements = []string{"docs/performance.md", "docs/node-grpc-library.md", "docs/chaos.md"}
 
 func TestSnippets(t *testing.T) {
 	left := make(map[string]bool)
@@ -180,6 +190,16 @@ func firstMessage(t *testing.T, s snippet) {
 		t.Errorf("the list does not show the ID as the text says:\n%s", out)
 	}
 	peer.Expect(wire.Text, "hello from a shell")
+}
+
+func helloAll(t *testing.T, s snippet) {
+	b := brokertest.Start(t)
+	peer := wstest.Dial(t, b.URL("/"), nil)
+	onlyConnection(t, b)
+	if out := bash(t, "", here(b, s.text)).end(); !strings.Contains(out, `"succeeded": "1"`) {
+		t.Errorf("it answers %s", out)
+	}
+	peer.Expect(wire.Text, "hello, all")
 }
 
 func natsEcho(t *testing.T, s snippet) {

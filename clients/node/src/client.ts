@@ -160,6 +160,10 @@ export class Client {
    * most once: a gap in `seq` shows a loss. In a queue group events of one connection reach several workers, and
    * a repeat can reach another worker than the event did.
    *
+   * So a connection has one close event here, also when its node was killed and whoever publishes the close does so
+   * twice. A repeat of a close is dropped until 65,536 other connections were heard of; another stream, another
+   * worker and this program after a restart take it for news.
+   *
    * The loop throws {@link Unavailable} when NATS ends the subscription, and {@link SlowConsumer} when the loop
    * is too slow. A lost NATS connection ends nothing: it is made again.
    */
@@ -179,8 +183,9 @@ export class Client {
    * they answer. In order per connection; there is no replay, and no queue group.
    *
    * The loop throws {@link SlowConsumer} when it is too slow, and {@link Unavailable} when the node that answers it
-   * stops or any node is lost: events until a new watch is ready are missed, and `list` tells what is open then. With
-   * several `control` addresses it stays with the one where it began, and a new watch begins at another.
+   * stops or, with the reason NODE_UNREACHABLE, any node is lost: the closes of its connections are not seen here,
+   * events until a new watch is ready are missed, and `list` tells what is open then. With several `control`
+   * addresses it stays with the one where it began, and a new watch begins at another.
    */
   watch<K extends EventKind = EventKind>(options: WatchOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();

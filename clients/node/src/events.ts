@@ -10,7 +10,8 @@ interface EventBase {
   readonly namespace: string;
   /**
    * Counts open, message and close of the connection from 1 without gaps; the other kinds carry that of the
-   * event before them. A gap shows events that were lost. Absent: the close of a connection whose node died.
+   * event before them. A gap shows events that were lost. Absent: the close of a connection whose node died, of
+   * which nobody knows it.
    */
   readonly seq: number | undefined;
   /** Who the client is; "" when nobody has said, or the event does not carry it. */
@@ -64,10 +65,14 @@ export interface BinaryMessageEvent extends MessageBase {
 /** The client sent a message; `opcode` tells text from binary. */
 export type MessageEvent = TextMessageEvent | BinaryMessageEvent;
 
-/** The connection ended: its last event. */
+/**
+ * The connection ended: its last event, and the only one of its kind in a stream (see {@link Client.events}). It comes
+ * also for a connection whose open was not seen, because it was there before, or because its node died between
+ * recording the open and publishing it.
+ */
 export interface CloseEvent extends EventBase {
   readonly kind: "close";
-  /** How it ended, and what passed through it. */
+  /** How it ended, and what passed through it; with the cause NODE_LOST and no `seq` the latter is not known. */
   readonly closed: Closed;
 }
 

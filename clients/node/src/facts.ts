@@ -88,7 +88,13 @@ export type Cause = Exclude<keyof typeof Closed_Cause, "CAUSE_UNSPECIFIED">;
 /** The rule of RFC 6455 that a client broke. */
 export type Fault = Exclude<keyof typeof Closed_Fault, "FAULT_UNSPECIFIED">;
 
-/** How a connection ended, and what passed through it. */
+/**
+ * How a connection ended, and what passed through it.
+ *
+ * The cause NODE_LOST says that the node of the connection died, or was cut off for too long. When the event has no
+ * `seq`, it died, and nobody knows what only it knew: the counters are 0, `attributes` and `reason` empty, `code` is
+ * 1006, `user` that of the open, and `closeTime` when the node was found to be dead.
+ */
 export interface Closed {
   /** The connection's ID. */
   readonly id: string;
@@ -100,7 +106,7 @@ export interface Closed {
   readonly endpoint: string;
   /** Who the client was; "" when nobody had said. */
   readonly user: string;
-  /** What backends had attached. */
+  /** What backends had attached; empty when the node died: not known. */
   readonly attributes: Readonly<Record<string, string>>;
   /** The code the client sent; 1005: its close frame had none; 1006: no close frame came. */
   readonly code: number;
@@ -120,15 +126,15 @@ export interface Closed {
   readonly detail: string;
   /** When the handshake was accepted. Absent: not known. */
   readonly openTime: Date | undefined;
-  /** When it ended. Absent: not known. */
+  /** When it ended; when the node died, the time at which that was found. Absent: not known. */
   readonly closeTime: Date | undefined;
-  /** Messages received from the client and published. */
+  /** Messages received from the client and published; 0 when the node died: not known. */
   readonly messagesIn: number;
-  /** Payload bytes of those messages. */
+  /** Payload bytes of those messages; likewise. */
   readonly bytesIn: number;
-  /** Messages written to the client. */
+  /** Messages written to the client; likewise. */
   readonly messagesOut: number;
-  /** Payload bytes of those messages. */
+  /** Payload bytes of those messages; likewise. */
   readonly bytesOut: number;
 }
 

@@ -1,11 +1,12 @@
 import type { EventKind } from "./events.js";
 
-/** Connections whose last sequence number is remembered; the least recently heard of is forgotten first. */
+/** Connections, open or closed, that are remembered; the least recently heard of is forgotten first. */
 const REMEMBERED = 65_536;
 
 /**
  * Recognizes events that came before. The broker publishes again what NATS may have lost, with the same sequence
- * number, and after a crash perhaps a close event; after the close nothing of that connection counts.
+ * number. Another broker, or the next start of this one, may repeat a close, which has no number when the node of its
+ * connection died: the first is news, whether or not the open was seen, and after it nothing of that connection is.
  */
 export class Repeats {
   readonly #lastSeq = new Map<string, number>();

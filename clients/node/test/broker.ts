@@ -43,19 +43,31 @@ function binary(): string {
 
 const anyPort = "127.0.0.1:0";
 
-/**
- * Starts a broker; `endpoints` is the YAML list under that key. Absent: the default endpoint. `at` names
- * addresses of a broker that was there before (absent: free ports), and with `natsUrl` a NATS server that is there.
- */
-export async function startBroker(
-  endpoints?: string,
-  at: { control?: string; nats?: string; natsUrl?: string } = {},
-): Promise<Broker> {
-  const folder = mkdtempSync(join(tmpdir(), "holdfast-test-"));
+/** Where a broker starts. */
+export interface BrokerPlace {
+  /** Address of a broker that was there before. Absent: a free port. */
+  readonly control?: string;
+  /** As `control`, of its NATS. */
+  readonly nats?: string;
+  /** A NATS server that is there. Absent: its own. */
+  readonly natsUrl?: string;
+  /** Where its data are, also after its end. Absent: in a folder that goes with it. */
+  readonly folder?: string;
+  /** How soon it is held dead, "1s". */
+  readonly lease?: string;
+}
+
+/** Starts a broker; `endpoints` is the YAML list under that key. Absent: the default endpoint. */
+export async function startBroker(endpoints?: string, at: BrokerPlace = {}): Promise<Broker> {
+  const folder = at.folder ?? mkdtempSync(join(tmpdir(), "holdfast-test-"));
+  const clean = () => {
+    if (at.folder === undefined) rmSync(folder, { recursive: true, force: true });
+  };
   const args = ["--listen", anyPort, "--ops-listen", anyPort, "--data-dir", join(folder, "data")];
   args.push("--control-listen", at.control ?? anyPort);
   if (at.natsUrl !== undefined) args.push("--nats-url", at.natsUrl);
   else args.push("--nats-listen", (at.nats ?? anyPort).replace("nats://", ""));
+  if (at.lease !== undefined) args.push("--lease-duration", at.lease);
   if (endpoints !== undefined) {
     writeFileSync(join(folder, "config.yaml"), `drain: {timeout: 2s}\nendpoints:\n${endpoints}`);
     args.push("--config", join(folder, "config.yaml"));
@@ -68,14 +80,14 @@ export async function startBroker(
   const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const line = await deadline(Promise.race([firstLine(child), exited]), "the broker's ready line", 30_000);
   if (typeof line !== "string") {
-    rmSync(folder, { recursive: true, force: true });
+    clean();
     throw new Error(`the broker ended with ${line}:\n${log}`);
   }
   const ready = JSON.parse(line) as ReadyLine;
   const end = async (signal: NodeJS.Signals) => {
     child.kill(signal);
     const code = await deadline(exited, `the broker's end after ${signal}:\n${log}`, 30_000);
-    rmSync(folder, { recursive: true, force: true });
+    clean();
     return code;
   };
   return {

@@ -28,6 +28,27 @@ describe("repeats", () => {
     assert.equal(repeats.isRepeat("b", "open", 1), false);
   });
 
+  test("the first close comes through, whether or not anything else did, and whatever its number", () => {
+    const repeats = new Repeats();
+    repeats.isRepeat("a", "message", 5);
+    for (const [id, seq] of [
+      ["a", 3],
+      ["unheard of", 7],
+    ] as const) {
+      assert.equal(repeats.isRepeat(id, "close", seq), false, id);
+      assert.equal(repeats.isRepeat(id, "close", seq), true, id);
+    }
+  });
+
+  test("a close that is forgotten comes through again: open and closed connections share the memory", () => {
+    const repeats = new Repeats(2);
+    repeats.isRepeat("a", "close", undefined);
+    repeats.isRepeat("b", "open", 1);
+    assert.equal(repeats.isRepeat("a", "close", undefined), true);
+    repeats.isRepeat("c", "open", 1);
+    assert.equal(repeats.isRepeat("a", "close", undefined), false);
+  });
+
   test("control events repeat the number of the event before them and come through", () => {
     const repeats = new Repeats();
     assert.equal(repeats.isRepeat("a", "message", 5), false);

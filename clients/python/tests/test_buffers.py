@@ -73,7 +73,7 @@ def test_pings_share_a_number_with_the_event_before_them() -> None:
     assert all(repeats.admit(event) for event in events)
 
 
-@pytest.mark.parametrize("seq", [0, 5])
+@pytest.mark.parametrize("seq", [0, 3, 4, 5])
 def test_nothing_follows_a_close(seq: int) -> None:
     """Neither a second close, numbered or not, nor anything else."""
     repeats = RepeatFilter(10)
@@ -83,6 +83,23 @@ def test_nothing_follows_a_close(seq: int) -> None:
         repeats.admit(event)
         for event in (close("a", seq), close("a", 0), message("a", 6), ping("a", 6))
     )
+
+
+def test_a_close_may_be_all_there_is() -> None:
+    """The open was published by nobody, or before we listened."""
+    repeats = RepeatFilter(10)
+    assert [repeats.admit(close("a", seq)) for seq in (0, 0)] == [True, False]
+    assert not repeats.admit(message("a", 1))
+
+
+def test_a_close_that_is_forgotten_is_news() -> None:
+    """Open connections and closed ones share the memory; who was heard of last is kept."""
+    repeats = RepeatFilter(2)
+    assert repeats.admit(close("a", 0))
+    assert repeats.admit(message("b", 1))
+    assert not repeats.admit(close("a", 0))
+    assert repeats.admit(message("c", 1))
+    assert repeats.admit(close("a", 0))
 
 
 def test_memory_is_bounded() -> None:

@@ -20,6 +20,7 @@ import (
 //	  repeated Close close = 5;
 //	  string claim = 6;         // the node that claims this one
 //	  uint64 done = 7;          // closes that claimers have published, in the order of Replay
+//	  bool finished = 8;        // of a claim: all of them
 //	}
 const (
 	fieldNumber    = 1
@@ -29,6 +30,7 @@ const (
 	fieldClose     = 5
 	fieldClaim     = 6
 	fieldDone      = 7
+	fieldFinished  = 8
 )
 
 // Fields of Open and of Close.
@@ -71,6 +73,7 @@ type batch struct {
 	closes    []Close
 	claim     string
 	done      uint64
+	finished  bool
 }
 
 func appendOpen(b []byte, o *Open) []byte {
@@ -104,9 +107,13 @@ func appendHead(b []byte, number, published uint64, instance string) []byte {
 	return appendString(b, fieldInstance, instance)
 }
 
-func appendClaim(b []byte, by hub.NodeID, done uint64) []byte {
+func appendClaim(b []byte, by hub.NodeID, done uint64, finished bool) []byte {
 	b = appendString(b, fieldClaim, string(by))
-	return appendVarint(b, fieldDone, done)
+	b = appendVarint(b, fieldDone, done)
+	if finished {
+		b = appendVarint(b, fieldFinished, 1)
+	}
+	return b
 }
 
 func sizeString(f protowire.Number, s string) int {
@@ -151,6 +158,8 @@ func readBatch(data []byte) (b batch, err error) {
 			b.claim = string(s)
 		case fieldDone:
 			b.done = v
+		case fieldFinished:
+			b.finished = v != 0
 		case fieldOpen:
 			o, err := readOpen(s)
 			b.opens = append(b.opens, o)

@@ -226,9 +226,14 @@ func TestDeadNodeIsClaimed(t *testing.T) {
 		expect(t, s)
 		time.Sleep(life.DefaultRenew + 2*time.Second)
 		expect(t, s, "gone owneraaaaa", "owneraaaaa: closed c", "owneraaaaa: lost a")
-		if left := log.messages(owner); len(left) != 0 {
-			t.Errorf("%d messages left of a node that is dealt with", len(left))
+		if left := log.messages(owner); len(left) != 1 {
+			t.Errorf("%d messages left of a node that is dealt with, want its tombstone", len(left))
 		}
+		time.Sleep(life.DefaultLease + life.DefaultRenew)
+		if left := log.messages(owner); len(left) != 0 {
+			t.Errorf("%d messages left a lease later", len(left))
+		}
+		expect(t, s, "gone owneraaaaa", "owneraaaaa: closed c", "owneraaaaa: lost a")
 		cancel()
 		stop(t, s)
 	})

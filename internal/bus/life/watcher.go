@@ -167,7 +167,7 @@ func (w *Watcher) look(ctx context.Context) error {
 			seen[node] = s
 			continue
 		}
-		if err := w.claim(ctx, node, last); err != nil {
+		if err := w.bury(ctx, node, last); err != nil {
 			w.config.Logger.Warn("claim of a dead node is not finished; to be tried again", "node", string(node), "error", err)
 		}
 	}
@@ -184,10 +184,25 @@ func (w *Watcher) find(ctx context.Context) (err error) {
 	return err
 }
 
+// bury claims a node, or forgets the tombstone of one that was dealt with: its owner has had a lease to find it.
+func (w *Watcher) bury(ctx context.Context, node hub.NodeID, last uint64) error {
+	m, err := w.log.Get(ctx, node, last)
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if b, err := readBatch(m.Data); err == nil && b.finished {
+		return w.purge(ctx, node, last+1)
+	}
+	return w.claim(ctx, node, last)
+}
+
 // claim ends a node for good: once the log has taken the claim, the owner can append nothing more. Then it
 // publishes what the owner could not.
 func (w *Watcher) claim(ctx context.Context, node hub.NodeID, last uint64) error {
-	at, err := w.append(ctx, node, last, 0)
+	at, err := w.append(ctx, node, last, 0, false)
 	if _, ok := errors.AsType[*Conflict](err); ok { // it lives, or somebody was quicker
 		w.count(func(st *WatcherStats) { st.Conflicts++ })
 		return nil
@@ -207,24 +222,29 @@ func (w *Watcher) claim(ctx context.Context, node hub.NodeID, last uint64) error
 }
 
 // finish publishes in steps, and writes down after each how far it is, which also tells other survivors
-// that somebody is at it.
+// that somebody is at it. The last message stays as a tombstone, which tells the owner, if it wakes, that it is dead.
 func (w *Watcher) finish(ctx context.Context, node hub.NodeID, at uint64, replay Replay) error {
 	lost := lostOf(replay)
-	for done := replay.Done; done < uint64(len(lost)); {
-		step := lost[done:min(done+claimStep, uint64(len(lost)))]
+	for done, finished := replay.Done, false; !finished; {
+		step := lost[min(done, uint64(len(lost))):min(done+claimStep, uint64(len(lost)))]
 		if err := w.publish.PublishClosed(ctx, node, step); err != nil {
 			return err
 		}
 		w.countStep(step)
 		done += uint64(len(step))
+		finished = done >= uint64(len(lost))
 		var err error
-		if at, err = w.append(ctx, node, at, done); err != nil {
+		if at, err = w.append(ctx, node, at, done, finished); err != nil {
 			return err // also when another survivor took over, who publishes the same
 		}
 	}
+	return w.purge(ctx, node, at)
+}
+
+func (w *Watcher) purge(ctx context.Context, node hub.NodeID, below uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	return w.log.Purge(ctx, node, at+1)
+	return w.log.Purge(ctx, node, below)
 }
 
 func lostOf(r Replay) []Lost {
@@ -246,10 +266,10 @@ func (w *Watcher) replay(ctx context.Context, node hub.NodeID, upTo uint64) (Rep
 	return r.result(), nil
 }
 
-func (w *Watcher) append(ctx context.Context, node hub.NodeID, after, done uint64) (uint64, error) {
+func (w *Watcher) append(ctx context.Context, node hub.NodeID, after, done uint64, finished bool) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	return w.log.Append(ctx, node, after, appendClaim(nil, w.config.Node, done))
+	return w.log.Append(ctx, node, after, appendClaim(nil, w.config.Node, done, finished))
 }
 
 func (w *Watcher) countStep(step []Lost) {

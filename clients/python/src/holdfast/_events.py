@@ -50,7 +50,8 @@ class Cause(NamedEnum):
     NODE_DRAIN = auto()
     """The broker stopped in order (1012)."""
     NODE_LOST = auto()
-    """The broker process that held the connection died."""
+    """The broker process that held the connection died, or was cut off for too long. Another one
+    says so, or the same at its next start; see `CloseEvent` for what it does not know."""
     TRANSPORT_ERROR = auto()
     """The TCP connection ended or failed without a close frame."""
     INTERNAL = auto()
@@ -86,7 +87,8 @@ class Event:
     """The connection's namespace."""
     seq: int
     """Counts open, message and close of the connection from 1 without gaps; ping, pong and writable
-    carry that of the event before them. 0 on the close of a connection whose node died."""
+    carry that of the event before them. 0, which is unknown, on the close of a connection whose
+    node died."""
     user: str
     """Who the client is; "" when nobody has said, and on events that do not carry it."""
     _connect: Connector | None = field(default=None, repr=False, compare=False)
@@ -148,7 +150,15 @@ class MessageEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseEvent(Event):
-    """The connection ended. Always the last of a connection; nothing follows it."""
+    """The connection ended. Always the last of a connection; nothing follows it.
+
+    A subscription yields one for each connection, see `Client.events`; also for a connection of
+    which it has seen no open, because it was not there yet or because the node died between
+    recording the open and publishing it.
+
+    With the cause NODE_LOST and `seq` 0 nobody knows what only the dead node knew: `traffic`,
+    `attributes` and `reason` are empty, `code` is 1006, and `user` is the one at the open.
+    """
 
     code: int
     """The close code that the client sent; 1005 when its frame had none, 1006 when none came."""
@@ -171,13 +181,13 @@ class CloseEvent(Event):
     endpoint: str
     """The configured path that had accepted it."""
     attributes: Mapping[str, str]
-    """What backends had attached."""
+    """What backends had attached; unknown (empty) with NODE_LOST and `seq` 0."""
     open_time: datetime
     """When the handshake was accepted, UTC."""
     close_time: datetime
-    """When it ended, UTC."""
+    """When it ended, UTC; with NODE_LOST, when its node was found to be dead."""
     traffic: Traffic
-    """What passed through it; unknown (zeros) when its node died."""
+    """What passed through it; unknown (zeros) with NODE_LOST and `seq` 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

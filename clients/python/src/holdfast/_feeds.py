@@ -22,7 +22,7 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 """Payload bytes of them."""
 
 REMEMBERED = 65_536
-"""Connections whose last event is remembered, to leave out repeats: about 10 MB."""
+"""Connections, open or closed, whose last event is remembered to leave out repeats: about 10 MB."""
 
 
 class Feeds(Core):
@@ -77,6 +77,10 @@ class Feeds(Core):
                     match event:
                         case MessageEvent(data=data): ...
 
+        A connection has one CloseEvent here, also when the broker was killed, which may publish it
+        again. The memory for this is that of `remember`, and of this subscription alone: another
+        one, another member of its queue group and this program's next start know nothing of it.
+
         Args:
             kinds: an event class, which also gives the events their type, or several, for example
                 [MessageEvent, CloseEvent]. Default: all.
@@ -86,8 +90,9 @@ class Feeds(Core):
             max_pending: events that may wait for this program before some are dropped, which is
                 raised as SlowConsumer where they are missing. Default 65,536.
             max_pending_bytes: payload bytes of them. Default 64 MiB.
-            remember: connections whose last event is remembered to leave out repeats. Default
-                65,536.
+            remember: connections, open or closed, whose last event is remembered to leave out
+                repeats; beyond that, those not heard of for longest are forgotten, and a repeat of
+                theirs, also of a close, is yielded again. Default 65,536.
 
         Raises:
             RuntimeError: the client was made without `nats`.
@@ -140,6 +145,9 @@ class Feeds(Core):
         connection_id: str = "",
     ) -> Watch[E] | Watch[AnyEvent]:
         """Events over gRPC, for a backend without NATS: the same events in the same order.
+
+        But for the closes of a node that is lost: the watch then raises Unavailable with the reason
+        NODE_UNREACHABLE and is over. Begin a new one, and `list` what is open.
 
         Args:
             kinds: an event class, or several. Default: all.

@@ -13,9 +13,12 @@ class RepeatFilter:
     """Remembers the last sequence number of the connections heard of last.
 
     A broker that reconnects to NATS publishes again, in order and with the same sequence numbers,
-    what the server had not confirmed; after a crash a close event may be repeated. So an open,
-    message or close event whose number is not above the last one of its connection is a repeat, and
-    after a close event nothing of that connection is news.
+    what the server had not confirmed. So an open or message event whose number is not above the
+    last one of its connection is a repeat.
+
+    The close of a connection may be repeated by another broker, or by the next start of this one,
+    and that of a dead broker's connection has no number. So the first close is news, whatever its
+    number and whether or not the open was seen, and behind it nothing of that connection is.
 
     Ping, pong and writable events carry no number of their own: their repeats are not recognised.
     """
@@ -30,7 +33,7 @@ class RepeatFilter:
         last = self._last.get(event.connection_id, 0)
         if last == _CLOSED:
             return False
-        if isinstance(event, OpenEvent | MessageEvent | CloseEvent) and 0 < event.seq <= last:
+        if isinstance(event, OpenEvent | MessageEvent) and 0 < event.seq <= last:
             return False
         self._remember(
             event.connection_id, _CLOSED if isinstance(event, CloseEvent) else max(last, event.seq)

@@ -41,10 +41,11 @@ class Subscription(Generic[E]):
     and then `aclose` ends it. Several tasks may iterate over one subscription and share its events.
 
     The events of a connection come in order, unless a queue group spreads them over several
-    programs. What the broker published twice is yielded once, as long as the connection is among
+    programs. What the broker published twice is yielded once, and nothing is yielded behind the
+    close of a connection, so that there is one close of each: as long as the connection is among
     the `remember` connections heard of last. NATS itself delivers at most once: events that were
     published while this program was away from NATS are missing, see `stats.interruptions`; `seq`
-    shows it too.
+    shows it too, but for closes.
     """
 
     def __init__(

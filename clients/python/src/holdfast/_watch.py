@@ -112,7 +112,8 @@ class Watch(Generic[E]):
 
         Raises:
             SlowConsumer: the broker's buffer for this watch is full; the watch is over.
-            Unavailable: the broker is stopping or gone; the watch is over.
+            Unavailable: the broker is stopping or gone; or, with the reason NODE_UNREACHABLE, a
+                node is lost: the closes of its connections are not seen. The watch is over.
         """
         if self._reader is None:
             await self.__aenter__()

@@ -34,6 +34,26 @@ func TestMixedScenarioLosesNothing(t *testing.T) {
 	}
 }
 
+// TestNodesScenariosLoseNothing runs them small, too.
+func TestNodesScenariosLoseNothing(t *testing.T) {
+	l, err := parse([]string{"-for=800ms"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.dir, l.broker = t.TempDir(), brokertest.Binary(t)
+	if err := l.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, measure := range map[string]measurement{
+		"through another node": through{1, 2, (*caller).stream, perSecond}.measure, "fan-out": fanOut{300, clusterNodes}.measure,
+	} {
+		f, bad, err := measure(t.Context(), l)
+		if err != nil || bad != (faults{}) || f[0].Value == 0 {
+			t.Errorf("%s: %v, %+v, %v", name, f, bad, err)
+		}
+	}
+}
+
 // TestTrafficSeesEveryFault: a check that cannot fail is none.
 func TestTrafficSeesEveryFault(t *testing.T) {
 	const busy = 1

@@ -42,7 +42,7 @@ func (l *lab) push(ctx context.Context, callers int, run func(*caller, context.C
 	}
 	defer cc.Close()
 	api := holdfastv1.NewConnectionServiceClient(cc)
-	targets, err := targetsOf(ctx, api)
+	targets, err := targetsOf(ctx, api, pushConns)
 	if err != nil {
 		return nil, bad, err
 	}
@@ -62,7 +62,7 @@ func (l *lab) push(ctx context.Context, callers int, run func(*caller, context.C
 }
 
 // targetsOf lists the connections and reads from each one's URL which of ours it is.
-func targetsOf(ctx context.Context, api holdfastv1.ConnectionServiceClient) (targets []*target, err error) {
+func targetsOf(ctx context.Context, api holdfastv1.ConnectionServiceClient, want int) (targets []*target, err error) {
 	request := &holdfastv1.ListRequest{PageSize: 1000}
 	for {
 		page, err := api.List(ctx, request)
@@ -81,8 +81,8 @@ func targetsOf(ctx context.Context, api holdfastv1.ConnectionServiceClient) (tar
 			break
 		}
 	}
-	if len(targets) != pushConns {
-		return nil, fmt.Errorf("list: %d connections, want %d", len(targets), pushConns)
+	if len(targets) != want {
+		return nil, fmt.Errorf("list: %d connections, want %d", len(targets), want)
 	}
 	return targets, nil
 }

@@ -50,10 +50,25 @@ func rows() []row {
 	all = append(all,
 		row{"push", "SendStream, 4 streams, batches of 64", pushStreams},
 		row{"push", "Send, 32 callers", pushCalls})
+	all = append(all, nodesRows()...)
 	for _, peer := range []string{withNATS, withEmbedded, bareEcho} {
 		all = append(all, row{"roundtrip", "10 × 1, " + peer, load{peer: peer, busy: 10, depth: 1}.measure})
 	}
 	return all
+}
+
+// nodesRows are those of three brokers that are one.
+func nodesRows() []row {
+	calls, stream := (*caller).calls, (*caller).stream
+	return []row{
+		{"nodes", "Send, 1 caller, p50 µs", through{3, 1, calls, p50}.measure},
+		{"nodes", "Send, 1 caller, p50 µs, one NATS server", through{1, 1, calls, p50}.measure},
+		{"nodes", "Send, 16 callers, p50 µs", through{3, 16, calls, p50}.measure},
+		{"nodes", "SendStream, 1 stream, batches of 64, sends/s", through{3, 1, stream, perSecond}.measure},
+		{"nodes", "SendStream, 4 streams, batches of 64, sends/s", through{3, 4, stream, perSecond}.measure},
+		{"fanout", "1,000 members on one node", fanOut{1000, 1}.measure},
+		{"fanout", "10,000 members over three nodes", fanOut{10_000, clusterNodes}.measure},
+	}
 }
 
 // load is traffic on busy connections, each with depth messages under way, beside idle ones that must

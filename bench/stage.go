@@ -87,8 +87,9 @@ func (l *lab) start(ctx context.Context, s *stage, peer string) (err error) {
 }
 
 // startNATS starts a nats-server, which writes where it listens into a file.
-func startNATS(ctx context.Context, path, dir string) (p *process.Process, url string, err error) {
-	if p, err = process.Start(ctx, path, "--addr=127.0.0.1", "--port=-1", "--ports_file_dir="+dir); err != nil {
+func startNATS(ctx context.Context, path, dir string, more ...string) (p *process.Process, url string, err error) {
+	args := append([]string{"--addr=127.0.0.1", "--port=-1", "--ports_file_dir=" + dir}, more...)
+	if p, err = process.Start(ctx, path, args...); err != nil {
 		return nil, "", err
 	}
 	name := filepath.Join(dir, fmt.Sprintf("%s_%d.ports", filepath.Base(path), p.PID()))

@@ -80,6 +80,8 @@ test: test-go test-python test-node ## Tests everything: Go, Python, Node and th
 .PHONY: test-go
 test-go: build $(installed) .cache/python.installed .cache/chromium.path ## Tests the Go code; the browser tests are among these.
 	CHROME_BIN="$${CHROME_BIN:-$$(cat .cache/chromium.path)}" go test $(race) ./...
+# The model of the life record is not built with -race: one goroutine through a million states has no races.
+	$(if $(race),go test -run Model ./internal/bus/life)
 
 .PHONY: test-python
 test-python: build .cache/python.installed ## Tests the Python client.
@@ -125,6 +127,10 @@ lint-node: $(installed) ## Checks the Node client's types and style, and that no
 .PHONY: conformance
 conformance: build ## Plays the WebSocket conformance cases against the broker: make conformance ARGS='-section 6'.
 	go run ./conformance $(ARGS)
+
+.PHONY: chaos
+chaos: build ## Kills, stops and cuts off three brokers and NATS, and keeps a ledger: make chaos ARGS='-seed 7 -time 20m'.
+	go run ./chaos $(ARGS)
 
 .PHONY: soak
 soak: build ## Restarts an embedded cluster RESTARTS (10) times one by one, and all at once.

@@ -77,7 +77,7 @@ func (b *Bus) ServeGroups(g Groups) { b.inbound.groups.serve(g) }
 
 // Connected reports whether all connections to NATS are there.
 func (b *Bus) Connected() bool {
-	return b.publisher.Connected() && b.inbound.nc.IsConnected() && b.peers.nc.IsConnected()
+	return b.publisher.Connected() && b.inbound.up.Load() && b.peers.up.Load()
 }
 
 // Stats answers all counters.

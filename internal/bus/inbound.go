@@ -115,7 +115,7 @@ func (in *inbound) stats() InboundStats {
 	maps.Copy(refused, in.refused)
 	in.mu.Unlock()
 	return InboundStats{
-		Connected: in.nc.IsConnected(), Delivered: in.delivered.Load(), Refused: refused, Acks: in.acks.Load(),
-		SlowConsumer: in.slow.Load(), Denied: in.denied.Load(), Reconnects: in.nc.Stats().Reconnects,
+		Connected: in.up.Load(), Delivered: in.delivered.Load(), Refused: refused, Acks: in.acks.Load(),
+		SlowConsumer: in.slow.Load(), Denied: in.denied.Load(), Reconnects: in.reconnects.Load(),
 	}
 }

@@ -21,6 +21,13 @@ type link struct {
 	ended  chan struct{} // nats.go has
 	// onSlow, if not nil, is told the subscription that lost messages.
 	onSlow func(*nats.Subscription)
+	// onReconnect, if not nil, is told when the connection is back.
+	onReconnect func()
+
+	// What nats.go knows too, and cannot be asked: it holds its lock while it connects again, for seconds when a
+	// server does not answer.
+	up         atomic.Bool
+	reconnects atomic.Uint64
 
 	slow   atomic.Uint64 // times messages were lost because they came too fast
 	denied atomic.Uint64
@@ -38,11 +45,22 @@ func (l *link) connect(c Config, what string, more ...nats.Option) error {
 		nats.ReconnectBufSize(-1), // what waits for a server helps nobody
 		nats.IgnoreAuthErrorAbort(),
 		nats.ClosedHandler(func(*nats.Conn) { close(l.ended) }),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { l.up.Store(false) }),
+		nats.ReconnectHandler(func(*nats.Conn) { l.back() }),
 		nats.ErrorHandler(l.asyncError))
+	l.up.Store(true) // before it could be lost again
 	if l.nc, err = nats.Connect(c.servers(), append(opts, more...)...); err != nil {
 		return fmt.Errorf("nats: cannot connect to %s: %w", c.shown(), err)
 	}
 	return nil
+}
+
+func (l *link) back() {
+	l.up.Store(true)
+	l.reconnects.Add(1)
+	if l.onReconnect != nil {
+		l.onReconnect()
+	}
 }
 
 func (l *link) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {

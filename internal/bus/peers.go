@@ -111,11 +111,11 @@ func newPeers(c Config) (*Peers, error) {
 	p.calls.pending = make(map[uint64]*call)
 	p.callers.nodes = make(map[hub.NodeID]*caller)
 	p.callers.budget.limit, p.calls.budget.limit = maxAssembling, maxAssembling
+	p.onReconnect = p.Announce
 	err := p.connect(c, "other nodes",
 		nats.NoEcho(), // what we tell all others we know
 		// A server that is stopped must not hold those who call for longer than they would wait anyway.
-		nats.FlusherTimeout(p.config.CallSilence),
-		nats.ReconnectHandler(func(*nats.Conn) { p.Announce() }))
+		nats.FlusherTimeout(p.config.CallSilence))
 	return p, err
 }
 

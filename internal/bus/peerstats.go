@@ -35,7 +35,7 @@ type PeersStats struct {
 func (p *Peers) Stats() PeersStats {
 	n := &p.counts
 	st := PeersStats{
-		Connected: p.nc.IsConnected(), Nodes: len(p.table.others()), SilentNodes: int(p.table.silent.Load()),
+		Connected: p.up.Load(), Nodes: len(p.table.others()), SilentNodes: int(p.table.silent.Load()),
 		Pending: p.calls.size(),
 		Begun:   n.begun.Load(), BegunAll: n.begunAll.Load(), Served: n.served.Load(),
 		Failed: map[hub.Reason]uint64{
@@ -44,7 +44,7 @@ func (p *Peers) Stats() PeersStats {
 		Ended:     n.ended.Load(),
 		ChunksOut: n.chunksOut.Load(), ChunksIn: n.chunksIn.Load(), Unsent: n.unsent.Load(), Refused: n.refused.Load(),
 		Full: n.full.Load(), Lost: n.lost.Load(), Late: n.late.Load(), Garbage: n.garbage.Load(), Removed: n.removed.Load(),
-		SlowConsumer: p.slow.Load(), Denied: p.denied.Load(), Reconnects: p.nc.Stats().Reconnects,
+		SlowConsumer: p.slow.Load(), Denied: p.denied.Load(), Reconnects: p.reconnects.Load(),
 	}
 	for _, c := range p.callers.all() {
 		c.mu.Lock()

@@ -34,7 +34,7 @@ const (
 	codeReplicas          = 10074
 )
 
-// ErrNoJetStream: the NATS server, or our account on it, has none.
+// ErrNoJetStream means that the NATS server, or our account on it, has no JetStream.
 var ErrNoJetStream = errors.New("nats: no JetStream")
 
 // lifeLog is a life.Log in JetStream, on a connection of its own: a flood of replies must not cost a node its

@@ -59,7 +59,7 @@ func (b *Bus) OpenLife(ctx context.Context, c LifeConfig) error {
 	config := life.Config{
 		Node: c.Node, Instance: c.Instance, Lease: c.Lease, Renew: c.Renew, Logger: b.config.Logger,
 		Frozen:  func(frozen bool) { b.publisher.freeze(frozen); c.Frozen(frozen) },
-		Claimed: c.Claimed,
+		Claimed: c.Claimed, Healthy: c.Healthy, Gone: c.Gone,
 	}
 	k := &keeper{log: log}
 	rewind := func(r *life.Record) {
@@ -69,7 +69,7 @@ func (b *Bus) OpenLife(ctx context.Context, c LifeConfig) error {
 		log.link.close()
 		return fmt.Errorf("nats: life record: %w", err)
 	}
-	k.watcher = life.NewWatcher(log, config, k.record, &lostCloses{log, b.publisher.subjects}, c.Healthy, c.Gone)
+	k.watcher = life.NewWatcher(log, config, k.record, &lostCloses{log, b.publisher.subjects})
 	if err := k.watcher.Recover(ctx); err != nil {
 		_ = k.close(ctx)
 		return fmt.Errorf("nats: closes of an earlier process: %w", err)

@@ -18,7 +18,6 @@ type compactor struct {
 	rewriting       bool   // the open connections are being recorded once more
 	until           uint64 // number of the last message of that
 	from            uint64 // sequence of the first; what is before is to be forgotten
-	begun           int    // bytes when it began
 }
 
 func (c *compactor) wrote(seq uint64, size int) {

@@ -33,7 +33,7 @@ type Message struct {
 	Data []byte
 }
 
-// ErrNone: there is no such message.
+// ErrNone means that there is no such message.
 var ErrNone = errors.New("no such message in the record")
 
 // Conflict is the error of an Append to a subject whose last sequence is another than was expected.
@@ -90,6 +90,11 @@ type Config struct {
 	// Claimed is told, once, that others hold the node dead: nothing can be published by it any more.
 	// It must not block. May be nil.
 	Claimed func()
+	// Healthy reports whether another node was heard of just now and said that it is not frozen: then its
+	// record need not be looked at. Nil: none is.
+	Healthy func(hub.NodeID) bool
+	// Gone is told of another node that is claimed. It must not block. May be nil.
+	Gone func(hub.NodeID)
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -106,6 +111,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Claimed == nil {
 		c.Claimed = func() {}
+	}
+	if c.Healthy == nil {
+		c.Healthy = func(hub.NodeID) bool { return false }
+	}
+	if c.Gone == nil {
+		c.Gone = func(hub.NodeID) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

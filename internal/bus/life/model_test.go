@@ -104,7 +104,7 @@ type modelState struct {
 	owner     ownerState
 	survivors [modelSurvivors]survivorState
 	// what was published
-	opened, saidLate [modelConns]bool
+	opened           [modelConns]bool
 	lost, recorded   [modelConns]bool // a close of that kind
 	crashes, batches uint8            // of survivors; of the owner
 }
@@ -244,9 +244,9 @@ func (s *modelState) renumber() {
 		*u = rank[*u]
 	}
 	number := func(n *uint8) {
-		switch {
-		case *n == 0:
-		case *n == o.number:
+		switch *n {
+		case 0:
+		case o.number:
 			*n = 2
 		default:
 			*n = 1

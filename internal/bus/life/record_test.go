@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -56,14 +57,15 @@ func start(t *testing.T, log life.Log, id hub.NodeID, instance string) *node {
 		Node: id, Instance: instance,
 		Frozen:  func(frozen bool) { n.told.add(fmt.Sprintf("frozen %t", frozen)) },
 		Claimed: func() { n.told.add("claimed") },
+		Healthy: func(hub.NodeID) bool { return false },
+		Gone:    func(gone hub.NodeID) { n.told.add("gone " + string(gone)) },
 	}
 	var err error
 	n.record, err = life.Start(t.Context(), log, c, n.events, n.rewind)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.watcher = life.NewWatcher(log, c, n.record, n, func(hub.NodeID) bool { return false },
-		func(gone hub.NodeID) { n.told.add("gone " + string(gone)) })
+	n.watcher = life.NewWatcher(log, c, n.record, n)
 	return n
 }
 
@@ -141,7 +143,7 @@ func TestOneWriteCarriesWhatHappenedMeanwhile(t *testing.T) {
 		n.open("first")
 		synctest.Wait()
 		for i := range 100 {
-			n.open(fmt.Sprint(i))
+			n.open(strconv.Itoa(i))
 		}
 		log.setAway(false)
 		time.Sleep(time.Second)
@@ -230,7 +232,7 @@ func TestRecordStaysSmall(t *testing.T) {
 		n.live["kept"] = &life.Open{Key: "kept", Namespace: "ns", Time: time.Unix(1, 0)}
 		n.record.Opened(n.live["kept"], nil)
 		for i := range 30_000 {
-			key := fmt.Sprint(i)
+			key := strconv.Itoa(i)
 			n.open(key)
 			n.close(key)
 			if i%1000 == 0 {

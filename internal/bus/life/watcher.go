@@ -33,12 +33,7 @@ type Watcher struct {
 	config  Config
 	own     *Record
 	publish Publisher
-	// Healthy reports whether a node was heard of lately and said that it is not frozen: its record need
-	// not be looked at.
-	healthy func(hub.NodeID) bool
-	// Gone is told of a node that is claimed.
-	gone func(hub.NodeID)
-	seen map[hub.NodeID]sighting
+	seen    map[hub.NodeID]sighting
 	// nodes that have records, as they were found at that time.
 	nodes []hub.NodeID
 	found time.Time
@@ -62,11 +57,8 @@ type WatcherStats struct {
 }
 
 // NewWatcher makes a Watcher for the node whose Record is own; Run starts it.
-func NewWatcher(log Log, c Config, own *Record, p Publisher, healthy func(hub.NodeID) bool, gone func(hub.NodeID)) *Watcher {
-	return &Watcher{
-		log: log, config: c.withDefaults(), own: own, publish: p, healthy: healthy, gone: gone,
-		seen: make(map[hub.NodeID]sighting),
-	}
+func NewWatcher(log Log, c Config, own *Record, p Publisher) *Watcher {
+	return &Watcher{log: log, config: c.withDefaults(), own: own, publish: p, seen: make(map[hub.NodeID]sighting)}
 }
 
 // Stats answers all counters.
@@ -151,7 +143,7 @@ func (w *Watcher) look(ctx context.Context) error {
 	}
 	seen := make(map[hub.NodeID]sighting, len(w.seen))
 	for _, node := range w.nodes {
-		if node == w.config.Node || w.healthy(node) {
+		if node == w.config.Node || w.config.Healthy(node) {
 			continue
 		}
 		last, err := w.log.Last(ctx, node)
@@ -210,7 +202,7 @@ func (w *Watcher) claim(ctx context.Context, node hub.NodeID, last uint64) error
 	if err != nil {
 		return fmt.Errorf("claim: %w", err)
 	}
-	w.gone(node)
+	w.config.Gone(node)
 	replay, err := w.replay(ctx, node, at)
 	if err != nil {
 		return err

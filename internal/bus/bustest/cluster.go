@@ -3,6 +3,7 @@ package bustest
 import (
 	"net"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -24,13 +25,21 @@ func StartCluster(t testing.TB, n int, args ...string) []*Process {
 	return servers
 }
 
-// freeAddress is one that nobody listens on at present.
+// given are the addresses that freeAddress has answered: who was promised one listens there only later.
+var given sync.Map
+
+// freeAddress is one that nobody listens on at present, and that no other caller gets.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		_ = l.Close()
+		if _, taken := given.LoadOrStore(address, true); !taken {
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -31,12 +31,7 @@ type Process struct {
 // is built from the module. What is still running at the end of the test is killed.
 func StartProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	_, port, _ := net.SplitHostPort(freeAddress(t))
 	p := &Process{URL: "nats://127.0.0.1:" + port, t: t, port: port, dir: t.TempDir(), args: args}
 	t.Cleanup(func() {
 		if p.cmd != nil {

@@ -188,7 +188,11 @@ func (b *broker) unsendable(c *hub.Conn, size, max int) {
 }
 
 func (b *broker) startControl(context.Context) error {
-	b.control = rpc.New(b.hub, b.controlConfig())
+	cfg, err := b.controlConfig()
+	if err != nil {
+		return err
+	}
+	b.control = rpc.New(b.hub, cfg)
 	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
 	b.started.Store(true)
 	return nil

@@ -65,13 +65,6 @@ type TLS struct {
 	ClientCA string `yaml:"client_ca,omitempty"`
 }
 
-// Control is the gRPC control API.
-type Control struct {
-	Listen string `yaml:"listen" name:"control-listen" group:"ports" placeholder:"ADDRESS" help:"gRPC control API."`
-	// Insecure allows an address beyond loopback although calls are not authenticated.
-	Insecure bool `yaml:"-" name:"insecure-control" group:"ports" help:"Allow a control address beyond loopback, although calls are not authenticated."`
-}
-
 // Ops is the operations port.
 type Ops struct {
 	Listen string `yaml:"listen" name:"ops-listen" group:"ports" placeholder:"ADDRESS" help:"Operations: /healthz, /readyz, /metrics, /version."`

@@ -28,7 +28,7 @@ var refusals = map[string]struct{ file, want string }{
 	"a word":         {"hello\n", `h.yaml:1: "hello" is text: want a mapping with the keys listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
 	"unknown key":    {"\nleases: {duration: 10s}\n", `h.yaml:2: leases: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
 	"switch":         {"demo: true\n", `h.yaml:1: demo: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints`},
-	"unknown below":  {"control:\n  auth: {}\n", `h.yaml:2: control.auth: unknown key: known here are listen`},
+	"unknown below":  {"ops:\n  auth: {}\n", `h.yaml:2: ops.auth: unknown key: known here are listen`},
 	"in an endpoint": {"endpoints:\n- path: /\n  limit: 1\n", `h.yaml:3: endpoints[0].limit: unknown key: known here are path, namespace, subprotocols, subprotocol_required, origins, admission, compression, heartbeat, limits, rates, events, event_attributes, keep_headers, start_paused`},
 	"several":        {"x: 1\ndata_dir: 7\n", "h.yaml:1: x: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, log, endpoints\nh.yaml:2: data_dir: 7 is a number: want text"},
 	"empty value":    {"endpoints:\n- origins:\n", `h.yaml:2: endpoints[0].origins: empty: want a list, or no such key for the default`},

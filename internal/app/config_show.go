@@ -20,6 +20,7 @@ func (c Config) Show() string {
 	if c.Cluster.Secret != "" {
 		c.Cluster.Secret = mask
 	}
+	c.Control.Auth = c.Control.Auth.masked()
 	w := &fileWriter{config: c}
 	for _, set := range settings() {
 		if at, given := c.origins[set.key]; given && strings.HasPrefix(set.key, "--") {

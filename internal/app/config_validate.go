@@ -24,6 +24,7 @@ const maxUnixPath = 107
 func (c Config) Validate() error {
 	v := &checker{Config: c}
 	v.addresses()
+	v.control()
 	v.clients()
 	v.nats()
 	v.cluster()
@@ -125,7 +126,6 @@ func (v *checker) addresses() {
 	}
 	all = v.address(all, "control.listen", v.Control.Listen)
 	all = v.address(all, "ops.listen", v.Ops.Listen)
-	v.beyondLoopback("control.listen", v.Control.Listen, "calls", "control", v.Control.Insecure)
 	v.beyondLoopback("ops.listen", v.Ops.Listen, "requests", "ops", v.Ops.Insecure)
 	if v.NATS.URL == "" {
 		v.beyondLoopback("nats.listen", v.NATS.Listen, "clients of the embedded server", "nats", v.NATS.Insecure)
@@ -209,7 +209,7 @@ func (v *checker) listenerTLS(key string, t *TLS) {
 		v.refuse(key, "cert %q, key %q: want both", t.Cert, t.Key)
 		return
 	}
-	if _, err := tlsConfig(t); err != nil {
+	if _, err := tlsConfig(t, protocolHTTP); err != nil {
 		v.refuse(key, "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }

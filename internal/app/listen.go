@@ -19,7 +19,7 @@ func (b *broker) listenClients(l Listener) (net.Listener, error) {
 	if err != nil || l.TLS == nil {
 		return nl, err
 	}
-	certs, err := newCertificates(l.TLS, b.logger, &b.tlsReloads)
+	certs, err := newCertificates(l.TLS, protocolHTTP, b.logger, &b.tlsReloads)
 	if err != nil {
 		_ = nl.Close()
 		return nil, fmt.Errorf("listen %s: %w", l.Address, err)
@@ -94,7 +94,10 @@ func removeStaleSocket(path string) error {
 	return os.Remove(path)
 }
 
-func tlsConfig(t *TLS) (*tls.Config, error) {
+// protocolHTTP is what a WebSocket begins as; offering more would invite browsers to what is not there.
+const protocolHTTP = "http/1.1"
+
+func tlsConfig(t *TLS, protocol string) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
@@ -102,8 +105,10 @@ func tlsConfig(t *TLS) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{cert},
-		// A WebSocket begins as HTTP/1.1; offering more would invite browsers to what is not there.
-		NextProtos: []string{"http/1.1"},
+		NextProtos:   []string{protocol},
+		// A session that is resumed later is not verified anew: a client certificate would outlive its CA. Those who
+		// command connect rarely.
+		SessionTicketsDisabled: protocol == protocolGRPC,
 	}
 	if t.ClientCA == "" {
 		return cfg, nil

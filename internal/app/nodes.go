@@ -8,7 +8,6 @@ import (
 
 	"github.com/holdfast-broker/holdfast/internal/bus"
 	"github.com/holdfast-broker/holdfast/internal/hub"
-	"github.com/holdfast-broker/holdfast/internal/rpc"
 )
 
 // errClaimed: other nodes held this one dead, and have published the closes of its connections.
@@ -143,8 +142,4 @@ func (b *broker) drop() {
 func (b *broker) drainAsked() {
 	b.logger.Info("drain asked for by a call")
 	close(b.drainCall)
-}
-
-func (b *broker) controlConfig() rpc.Config {
-	return rpc.Config{Logger: b.logger, Peers: b.bus.Peers(), Drain: b.drainAsked}
 }

@@ -57,6 +57,8 @@ var ways = map[string]way{
 
 	"docs/guarantees.md#Use it/1": {run: whoIsThere},
 
+	"docs/security.md#Who may command/1": {run: whoMayCommand},
+
 	"docs/scale.md#Scale/1": {because: "the test of bench/scale compares what it prints"},
 
 	"docs/operating.md#Ports/1":  {run: readyLine},

@@ -48,6 +48,8 @@ const (
 	InvalidNodeID
 	NodeNotFound
 	TooManyGroups
+	Unauthenticated
+	PermissionDenied
 	reasonEnd
 )
 
@@ -88,6 +90,8 @@ var reasonNames = [reasonEnd]string{
 	InvalidNodeID:         "INVALID_NODE_ID",
 	NodeNotFound:          "NODE_NOT_FOUND",
 	TooManyGroups:         "TOO_MANY_GROUPS",
+	Unauthenticated:       "UNAUTHENTICATED",
+	PermissionDenied:      "PERMISSION_DENIED",
 }
 
 // String is the name of the reason in the public schema.

@@ -68,6 +68,7 @@ type Info struct {
 // Filter chooses connections; a zero field matches all.
 type Filter struct {
 	Namespace  string
+	Namespaces []string // one of them; nil: any
 	User       string
 	Group      string
 	Node       NodeID

@@ -45,7 +45,8 @@ func (h *Hub) match(f *Filter, after *ID, visit func(*Conn)) {
 }
 
 func (c *Conn) matches(f *Filter) bool {
-	if f.Namespace != "" && f.Namespace != c.endpoint.Namespace {
+	if f.Namespace != "" && f.Namespace != c.endpoint.Namespace ||
+		f.Namespaces != nil && !slices.Contains(f.Namespaces, c.endpoint.Namespace) {
 		return false
 	}
 	if f.User == "" && f.Group == "" && len(f.Attributes) == 0 {

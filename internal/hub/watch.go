@@ -14,14 +14,16 @@ const eventOverhead = 256
 
 // WatchFilter chooses events; a zero field matches all.
 type WatchFilter struct {
-	Namespace string
-	User      string
-	ID        *ID
-	Kinds     []Kind
+	Namespace  string
+	Namespaces []string // one of them; nil: any
+	User       string
+	ID         *ID
+	Kinds      []Kind
 }
 
 func (f *WatchFilter) matches(e *Event) bool {
 	return (f.Namespace == "" || f.Namespace == e.Conn.endpoint.Namespace) &&
+		(f.Namespaces == nil || slices.Contains(f.Namespaces, e.Conn.endpoint.Namespace)) &&
 		(f.User == "" || f.User == e.User) &&
 		(f.ID == nil || f.ID.key == e.Conn.key) &&
 		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, e.Kind))

@@ -20,6 +20,9 @@ const memWindow = 4
 type cluster struct {
 	t testing.TB
 
+	// config changes what a node is started with; nil: nothing
+	config func(*Config)
+
 	delivering sync.WaitGroup
 
 	mu      sync.Mutex
@@ -45,7 +48,12 @@ type member struct {
 
 func newCluster(t testing.TB, n int) (*cluster, []*member) {
 	t.Helper()
-	c := &cluster{t: t, members: make(map[hub.NodeID]*member)}
+	return newClusterWith(t, n, nil)
+}
+
+func newClusterWith(t testing.TB, n int, config func(*Config)) (*cluster, []*member) {
+	t.Helper()
+	c := &cluster{t: t, config: config, members: make(map[hub.NodeID]*member)}
 	t.Cleanup(c.delivering.Wait)
 	var all []*member
 	for i := range n {
@@ -63,7 +71,11 @@ func (c *cluster) add(id string) *member {
 		ID: node, ServerName: "server-" + id[:1], Version: "1", State: hub.NodeReady, Listen: []string{"ws://" + id},
 		Control: "control", Ops: "ops", StartTime: time.Unix(1, 0), Connections: 7, SeenTime: time.Unix(2, 0),
 	}
-	m.broker = startNode(c.t, node, Config{Peers: &memPeers{c, node}, Drain: func() { m.drains++ }})
+	config := Config{Peers: &memPeers{c, node}, Drain: func() { m.drains++ }}
+	if c.config != nil {
+		c.config(&config)
+	}
+	m.broker = startNode(c.t, node, config)
 	m.groups, m.nodes = holdfastv1.NewGroupServiceClient(m.conn), holdfastv1.NewNodeServiceClient(m.conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +183,7 @@ func (p *memPeers) Begin(ctx context.Context, node hub.NodeID, request []byte, o
 		a.deliver(p.c, m, on)
 	})
 	if !swallowed {
-		m.server.ServeCall(ctx, p.self, request, a)
+		m.server.ServeCall(farContext{ctx}, p.self, request, a)
 	}
 }
 
@@ -203,6 +215,11 @@ func (p *memPeers) BeginAll(ctx context.Context, request []byte, on func(hub.Nod
 		done()
 	})
 }
+
+// farContext is what of a caller's context reaches another node: its end, and nothing that it holds.
+type farContext struct{ context.Context }
+
+func (farContext) Value(any) any { return nil }
 
 // memAnswer is the answer to one call.
 type memAnswer struct {

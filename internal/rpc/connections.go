@@ -80,7 +80,7 @@ func awaitOutcome(ctx context.Context, s *service, ch <-chan hub.Outcome) (hub.O
 
 // Close begins the closing handshake and answers as far along as the confirmation asks.
 func (s *service) Close(ctx context.Context, req *holdfastv1.CloseRequest) (*holdfastv1.CloseResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +127,8 @@ func (s *service) closeAndWait(ctx context.Context, c *hub.Conn, code uint16, re
 }
 
 // Terminate ends the TCP connection at once.
-func (s *service) Terminate(_ context.Context, req *holdfastv1.TerminateRequest) (*holdfastv1.TerminateResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+func (s *service) Terminate(ctx context.Context, req *holdfastv1.TerminateRequest) (*holdfastv1.TerminateResponse, error) {
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +137,8 @@ func (s *service) Terminate(_ context.Context, req *holdfastv1.TerminateRequest)
 }
 
 // Pause keeps the connection from being read.
-func (s *service) Pause(_ context.Context, req *holdfastv1.PauseRequest) (*holdfastv1.PauseResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+func (s *service) Pause(ctx context.Context, req *holdfastv1.PauseRequest) (*holdfastv1.PauseResponse, error) {
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +154,8 @@ func (s *service) Pause(_ context.Context, req *holdfastv1.PauseRequest) (*holdf
 }
 
 // Resume reads from a paused connection again.
-func (s *service) Resume(_ context.Context, req *holdfastv1.ResumeRequest) (*holdfastv1.ResumeResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+func (s *service) Resume(ctx context.Context, req *holdfastv1.ResumeRequest) (*holdfastv1.ResumeResponse, error) {
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +163,8 @@ func (s *service) Resume(_ context.Context, req *holdfastv1.ResumeRequest) (*hol
 }
 
 // Get answers with what the broker knows of the connection.
-func (s *service) Get(_ context.Context, req *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+func (s *service) Get(ctx context.Context, req *holdfastv1.GetRequest) (*holdfastv1.GetResponse, error) {
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +173,8 @@ func (s *service) Get(_ context.Context, req *holdfastv1.GetRequest) (*holdfastv
 }
 
 // Update changes what backends know of a connection.
-func (s *service) Update(_ context.Context, req *holdfastv1.UpdateRequest) (*holdfastv1.UpdateResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+func (s *service) Update(ctx context.Context, req *holdfastv1.UpdateRequest) (*holdfastv1.UpdateResponse, error) {
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // Ping sends a ping and waits for its pong, unless the caller wants less.
 func (s *service) Ping(ctx context.Context, req *holdfastv1.PingRequest) (*holdfastv1.PingResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (s *service) Ping(ctx context.Context, req *holdfastv1.PingRequest) (*holdf
 
 // Pong sends an unsolicited pong, which nobody will answer.
 func (s *service) Pong(ctx context.Context, req *holdfastv1.PongRequest) (*holdfastv1.PongResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}

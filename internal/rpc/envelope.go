@@ -29,7 +29,7 @@ const (
 type envelope struct {
 	kind   callKind
 	method string // full name; of a callMethod
-	// caller is where identity and grants of the caller travel. Empty while calls are not authorised.
+	// caller is who called and what they may do, see encodeCaller. Empty: nobody had to say who they are.
 	caller []byte
 	// stream is the number of a SendStream at its node, from 1, and seq that of its calls to one node.
 	stream, seq uint64

@@ -67,6 +67,8 @@ var classes = map[hub.Reason]class{
 	hub.InvalidNodeID:         {codes.InvalidArgument, holdfastv1.ErrorReason_INVALID_NODE_ID},
 	hub.NodeNotFound:          {codes.NotFound, holdfastv1.ErrorReason_NODE_NOT_FOUND},
 	hub.TooManyGroups:         {codes.ResourceExhausted, holdfastv1.ErrorReason_TOO_MANY_GROUPS},
+	hub.Unauthenticated:       {codes.Unauthenticated, holdfastv1.ErrorReason_UNAUTHENTICATED},
+	hub.PermissionDenied:      {codes.PermissionDenied, holdfastv1.ErrorReason_PERMISSION_DENIED},
 }
 
 var (
@@ -125,6 +127,16 @@ func (e *aboutNode) Error() string { return e.refusal.Text }
 
 func (e *aboutNode) Unwrap() error { return e.refusal }
 
+// aboutConnection is an error of a call that names a connection where only the call knows.
+type aboutConnection struct {
+	err error
+	id  string
+}
+
+func (e *aboutConnection) Error() string { return e.err.Error() }
+
+func (e *aboutConnection) Unwrap() error { return e.err }
+
 // isDefect reports whether an error is neither a refusal, nor a status, nor the end of the call.
 func isDefect(err error) bool {
 	if _, ok := status.FromError(err); ok { // also nil
@@ -163,6 +175,12 @@ func (s *service) metadata(err error, refusal *hub.Error, id string) map[string]
 	md := make(map[string]string)
 	if about, ok := errors.AsType[*aboutNode](err); ok {
 		md["node"] = string(about.node)
+	}
+	if about, ok := errors.AsType[*aboutConnection](err); ok {
+		id = about.id
+	}
+	if lacks, ok := errors.AsType[*denied](err); ok {
+		md[lacks.what] = lacks.value
 	}
 	if refusal.Field != "" {
 		md["field"], md["value"], md["allowed"] = refusal.Field, refusal.Value, refusal.Allowed

@@ -45,7 +45,7 @@ func each[F idFailure](
 		if elsewhere[i] {
 			continue
 		}
-		c, err := s.hub.Lookup(id)
+		c, err := s.lookup(ctx, id)
 		if err == nil {
 			err = do(t, i, c)
 		}
@@ -84,7 +84,7 @@ func (f *fanOut[F]) beginPart(ctx context.Context, t *tally, node hub.NodeID, in
 	for i, index := range indexes {
 		ids[i] = f.ids[index]
 	}
-	request, err := (&envelope{kind: callMethod, method: f.method}).encode(f.request(ids))
+	request, err := (&envelope{kind: callMethod, method: f.method, caller: callerBytes(ctx)}).encode(f.request(ids))
 	if err != nil {
 		t.failPart(indexes, err)
 		return

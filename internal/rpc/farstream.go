@@ -15,6 +15,7 @@ const endLimit = 2 * time.Second
 // receives, whose calls to one node keep their order.
 type farStream struct {
 	service *service
+	caller  *caller               // whose stream it is; nil: may do everything
 	number  uint64                // of the stream; 0 before its first send to another node
 	seqs    map[hub.NodeID]uint64 // calls begun
 
@@ -105,7 +106,7 @@ func (f *farStream) call(kind callKind, node hub.NodeID) *envelope {
 		f.number = f.service.streams.Add(1)
 		f.seqs = make(map[hub.NodeID]uint64)
 	}
-	c := &envelope{kind: kind, stream: f.number, seq: f.seqs[node]}
+	c := &envelope{kind: kind, caller: f.caller.bytes(), stream: f.number, seq: f.seqs[node]}
 	f.seqs[node]++
 	return c
 }

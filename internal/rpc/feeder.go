@@ -11,6 +11,7 @@ import (
 // the stream are unfinished. It is used by one goroutine at a time.
 type feeder struct {
 	service    *service
+	caller     *caller               // whose stream it is; nil: may do everything
 	unfinished map[string]unfinished // by connection ID
 }
 
@@ -21,8 +22,8 @@ type unfinished struct {
 	opcode   hub.Opcode
 }
 
-func (s *service) newFeeder() feeder {
-	return feeder{service: s, unfinished: make(map[string]unfinished)}
+func (s *service) newFeeder(c *caller) feeder {
+	return feeder{service: s, caller: c, unfinished: make(map[string]unfinished)}
 }
 
 // abandon gives up the unfinished messages: nobody will continue them.
@@ -58,7 +59,7 @@ func (f *feeder) feedOne(b *batch, index int, r *holdfastv1.SendRequest, m *hub.
 	if b.hasFailed(id) {
 		return hub.ErrSkipped
 	}
-	c, err := f.service.hub.Lookup(id)
+	c, err := f.service.lookupFor(f.caller, id)
 	if err != nil {
 		delete(f.unfinished, id)
 		return err

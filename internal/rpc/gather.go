@@ -117,7 +117,7 @@ type question struct {
 // gather has all other nodes serve a method. add is called for each that did, one at a time; wait must
 // follow.
 func gather[R any, Resp message[R]](ctx context.Context, s *service, q question, add func(Resp)) (*gathering, error) {
-	request, err := (&envelope{kind: callMethod, method: q.method}).encode(q.req)
+	request, err := (&envelope{kind: callMethod, method: q.method, caller: callerBytes(ctx)}).encode(q.req)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (s *service) listOf(ctx context.Context, node hub.NodeID, req *holdfastv1.L
 }
 
 // listHere answers one page of this node's connections.
-func (s *service) listHere(_ context.Context, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
+func (s *service) listHere(ctx context.Context, req *holdfastv1.ListRequest) (*holdfastv1.ListResponse, error) {
 	filter, after, err := readList(req)
 	if err != nil {
 		return nil, err
@@ -63,6 +63,7 @@ func (s *service) listHere(_ context.Context, req *holdfastv1.ListRequest) (*hol
 	if s.isBefore(after) {
 		after = nil
 	}
+	filter.Namespaces = callerOf(ctx).onlyNamespaces()
 	infos, more := s.hub.List(filter, after, pageSize(req.GetPageSize()))
 	resp, size := &holdfastv1.ListResponse{}, 0
 	for i := range infos {
@@ -116,17 +117,19 @@ func (s *service) Count(ctx context.Context, req *holdfastv1.CountRequest) (*hol
 	if err != nil {
 		return nil, err
 	}
+	filter.Namespaces = callerOf(ctx).onlyNamespaces()
 	here := s.hub.Count(filter)
 	resp.UnreachableNodes, err = g.wait()
 	resp.Count += here
 	return resp, err
 }
 
-func (s *service) countHere(_ context.Context, req *holdfastv1.CountRequest) (*holdfastv1.CountResponse, error) {
+func (s *service) countHere(ctx context.Context, req *holdfastv1.CountRequest) (*holdfastv1.CountResponse, error) {
 	filter, err := readFilter(req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
+	filter.Namespaces = callerOf(ctx).onlyNamespaces()
 	return &holdfastv1.CountResponse{Count: s.hub.Count(filter)}, nil
 }
 

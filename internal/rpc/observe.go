@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -94,7 +93,10 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	if s.stopping() {
 		return nil, hub.ErrStopping
 	}
-	return next(ctx, req)
+	if s.identities == nil && !isAudited(info.FullMethod) {
+		return next(ctx, req)
+	}
+	return s.guardUnary(ctx, req, info.FullMethod, next)
 }
 
 // observeStream is observeUnary for streams.
@@ -109,10 +111,10 @@ func (s *Server) observeStream(srv any, stream grpc.ServerStream, info *grpc.Str
 	switch {
 	case s.stopping():
 		return hub.ErrStopping
-	case strings.HasPrefix(info.FullMethod, servicePrefix): // they know when the server stops
-		return next(srv, stream)
+	case isOpen(info.FullMethod):
+		return s.untilStop(srv, stream, info.FullMethod, next)
 	}
-	return s.untilStop(srv, stream, info.FullMethod, next)
+	return s.guardStream(srv, stream, info.FullMethod, next) // our own know when the server stops
 }
 
 // statusOf also logs what is neither a refusal nor a status: a defect that a method reported as an error.

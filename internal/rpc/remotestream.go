@@ -31,14 +31,17 @@ type remoteStreams struct {
 }
 
 // serveBatch queues a batch behind those of its stream.
-func (s *Server) serveBatch(from hub.NodeID, c *envelope, answer Answer) error {
+func (s *Server) serveBatch(from hub.NodeID, c *envelope, who *caller, answer Answer) error {
 	key := lane{from, c.stream}
+	if err := who.permit(holdfastv1.ConnectionService_SendStream_FullMethodName, nil); err != nil {
+		return err
+	}
 	if err := s.guests.enter(s.guests.calls); err != nil {
 		return err
 	}
 	taken := s.lanes.push(key, s.guests, func() {
 		defer s.guests.leave(s.guests.calls)
-		if err := s.takeBatch(key, c, answer); err != nil {
+		if err := s.takeBatch(key, c, who, answer); err != nil {
 			s.refuseCall(answer, err)
 		}
 	})
@@ -51,7 +54,7 @@ func (s *Server) serveBatch(from hub.NodeID, c *envelope, answer Answer) error {
 
 // takeBatch gives a batch to the core. It is answered when all its confirmations have come; nobody waits
 // for that, and no deadline is its own: the stream's node gives it up when it ends.
-func (s *Server) takeBatch(key lane, c *envelope, answer Answer) (err error) {
+func (s *Server) takeBatch(key lane, c *envelope, who *caller, answer Answer) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = s.recovery.refuse(holdfastv1.ConnectionService_SendStream_FullMethodName, p)
@@ -61,7 +64,7 @@ func (s *Server) takeBatch(key lane, c *envelope, answer Answer) (err error) {
 	if c.seq != st.next { // a batch was lost, perhaps with the middle of a message
 		st.abandon()
 	}
-	st.next, st.last = c.seq+1, time.Now()
+	st.next, st.last, st.caller = c.seq+1, time.Now(), who
 	req := &holdfastv1.SendStreamRequest{}
 	if err := proto.Unmarshal(c.request, req); err != nil {
 		return s.toldStatus(holdfastv1.ConnectionService_SendStream_FullMethodName, err, "")
@@ -86,7 +89,7 @@ func (s *Server) remoteStream(key lane, seq uint64) *remoteStream {
 	defer r.mu.Unlock()
 	st, ok := r.streams[key]
 	if !ok {
-		st = &remoteStream{feeder: s.service.newFeeder(), next: seq, last: time.Now()}
+		st = &remoteStream{feeder: s.service.newFeeder(nil), next: seq, last: time.Now()}
 		st.idle = time.AfterFunc(streamIdle, func() {
 			if s.endStream(key, streamIdle, func() {}) != nil {
 				st.idle.Reset(streamIdle)

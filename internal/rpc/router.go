@@ -73,7 +73,7 @@ type answered struct {
 
 // ask has another node serve a method, and reads its answer into resp.
 func (s *service) ask(ctx context.Context, node hub.NodeID, method string, req, resp proto.Message) error {
-	request, err := (&envelope{kind: callMethod, method: method}).encode(req)
+	request, err := (&envelope{kind: callMethod, method: method, caller: callerBytes(ctx)}).encode(req)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // Send gives one message, or one fragment of one, to one connection.
 func (s *service) Send(ctx context.Context, req *holdfastv1.SendRequest) (*holdfastv1.SendResponse, error) {
-	c, err := s.hub.Lookup(req.GetConnectionId())
+	c, err := s.lookup(ctx, req.GetConnectionId())
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,17 @@ func (s *Server) ServeCall(ctx context.Context, from hub.NodeID, request []byte,
 		s.refuseCall(answer, status.Error(codes.Unimplemented, err.Error()))
 		return
 	}
+	who, err := decodeCaller(c.caller)
+	if err != nil {
+		s.refuseCall(answer, status.Error(codes.Unimplemented, err.Error()))
+		return
+	}
+	ctx = withCaller(ctx, who)
 	switch c.kind {
 	case callMethod:
 		err = s.serveMethod(ctx, from, &c, answer)
 	case callBatch:
-		err = s.serveBatch(from, &c, answer)
+		err = s.serveBatch(from, &c, who, answer)
 	case callEnd:
 		err = s.serveEnd(from, &c, answer)
 	case callWatch:
@@ -107,6 +113,9 @@ func (g *guest) read(m method, request []byte) (proto.Message, error) {
 	if err := proto.Unmarshal(request, req); err != nil {
 		return nil, err
 	}
+	if err := callerOf(g.ctx).permit(g.method, req); err != nil {
+		return nil, err
+	}
 	about, ok := req.(oneConnection)
 	if !ok {
 		if g.server.service.isFrozen(g.method) {
@@ -141,6 +150,7 @@ func (g *guest) end(resp proto.Message, err error) {
 		part, err = responsePart(resp)
 	}
 	if err != nil {
+		s.auditForeign(g.ctx, g.method, g.about, err)
 		err = s.toldStatus(g.method, err, g.about)
 		part = statusPart(err)
 	}

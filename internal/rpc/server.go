@@ -8,12 +8,14 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -41,6 +43,11 @@ type Config struct {
 	Logger *slog.Logger
 	// Peers reach the other nodes; nil means that there are none.
 	Peers Peers
+	// Identities are those who may call; it is asked for each call, so that it can follow files. Nil: nobody has to
+	// show who they are, and everybody may do everything.
+	Identities func() *Identities
+	// TLS of the port; nil: plain text.
+	TLS *tls.Config
 	// Drain begins the drain of this node and does not block; DrainNode calls it once. Nil: it cannot be.
 	Drain func()
 }
@@ -54,6 +61,8 @@ type Server struct {
 	logger   *slog.Logger
 	recovery *recovery
 	calls    calls // of clients
+	// identities is nil when nobody has to show who they are.
+	identities func() *Identities
 	// What other nodes ask of this one.
 	forwarded calls
 	guests    *guests
@@ -80,13 +89,13 @@ func New(h *hub.Hub, c Config) *Server {
 	if c.Peers == nil {
 		c.Peers = alone{h}
 	}
-	s := &Server{logger: c.Logger, stop: make(chan struct{}), guests: newGuests()}
+	s := &Server{logger: c.Logger, identities: c.Identities, stop: make(chan struct{}), guests: newGuests()}
 	s.lanes.queues = make(map[lane][]func())
 	s.streams.streams = make(map[lane]*remoteStream)
 	s.recovery = &recovery{logger: c.Logger}
 	s.service = newService(h, &c, s.stop, s.recovery)
 	s.health = health.NewServer()
-	s.grpc = grpc.NewServer(s.options()...)
+	s.grpc = grpc.NewServer(s.options(c.TLS)...)
 	holdfastv1.RegisterConnectionServiceServer(s.grpc, s.service)
 	holdfastv1.RegisterGroupServiceServer(s.grpc, groupService{service: s.service})
 	holdfastv1.RegisterNodeServiceServer(s.grpc, nodeService{service: s.service})
@@ -97,8 +106,8 @@ func New(h *hub.Hub, c Config) *Server {
 	return s
 }
 
-func (s *Server) options() []grpc.ServerOption {
-	return []grpc.ServerOption{
+func (s *Server) options(tls *tls.Config) []grpc.ServerOption {
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxRequest), // the send limit stays gRPC's, 2 GiB: we bound what we answer
 		grpc.ChainUnaryInterceptor(s.observeUnary, s.routeUnary),
 		grpc.ChainStreamInterceptor(s.observeStream),
@@ -109,6 +118,10 @@ func (s *Server) options() []grpc.ServerOption {
 		// Without it Stop could return while methods still call the hub.
 		grpc.WaitForHandlers(true),
 	}
+	if tls != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(tls)))
+	}
+	return options
 }
 
 // SetServing sets what the health service answers, for the server ("") and for the broker's services.

@@ -42,10 +42,11 @@ type batch struct {
 
 // SendStream sends in batches.
 func (s *service) SendStream(stream grpc.BidiStreamingServer[holdfastv1.SendStreamRequest, holdfastv1.SendStreamResponse]) error {
+	c := callerOf(stream.Context())
 	st := &sendStream{
 		service: s, stream: stream,
 		slots: make(chan struct{}, maxOpenBatches), complete: make(chan *batch, maxOpenBatches),
-		ended: make(chan error, 1), feeder: s.newFeeder(), far: farStream{service: s},
+		ended: make(chan error, 1), feeder: s.newFeeder(c), far: farStream{service: s, caller: c},
 	}
 	s.background.Go(func() { st.ended <- st.receive() })
 	return st.answer(stream.Context())

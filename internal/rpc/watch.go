@@ -16,10 +16,15 @@ const watchRetry = time.Second
 
 // Watch streams events of all nodes until its client, the server or the room for unread events ends.
 func (s *service) Watch(req *holdfastv1.WatchRequest, stream grpc.ServerStreamingServer[holdfastv1.WatchResponse]) error {
+	who := callerOf(stream.Context())
+	if err := who.permit(holdfastv1.ConnectionService_Watch_FullMethodName, req); err != nil {
+		return err
+	}
 	filter, err := readWatchFilter(req)
 	if err != nil {
 		return err
 	}
+	filter.Namespaces = who.onlyNamespaces()
 	w, err := s.newWatch(stream, req)
 	if err != nil {
 		return err
@@ -38,8 +43,8 @@ func (s *service) Watch(req *holdfastv1.WatchRequest, stream grpc.ServerStreamin
 	defer local.Stop()
 	if filter.ID != nil {
 		// After the watch began: if the connection is found now, its close event will be seen.
-		if _, err := s.hub.Lookup(req.GetConnectionId()); err != nil {
-			return s.statusOf(err, req.GetConnectionId())
+		if _, err := s.lookup(stream.Context(), req.GetConnectionId()); err != nil {
+			return &aboutConnection{err, req.GetConnectionId()}
 		}
 		return w.run(local)
 	}
@@ -143,11 +148,10 @@ func (w *watch) ended(node hub.NodeID, err error) error {
 		return err
 	}
 	w.forget(node)
-	_, inTable := w.service.peers.Node(node)
 	switch {
-	case hasLeft(err), errors.Is(err, hub.ErrUnreachable) && !inTable:
+	case hasLeft(err):
 		return nil
-	case errors.Is(err, hub.ErrUnreachable):
+	case errors.Is(err, hub.ErrUnreachable): // also one that is not in the table any more: others hold it dead
 		return unreachable(node)
 	}
 	return err

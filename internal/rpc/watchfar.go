@@ -37,7 +37,7 @@ type farWatch struct {
 }
 
 func (s *service) newWatch(stream grpc.ServerStreamingServer[holdfastv1.WatchResponse], req *holdfastv1.WatchRequest) (*watch, error) {
-	request, err := (&envelope{kind: callWatch}).encode(req)
+	request, err := (&envelope{kind: callWatch, caller: callerBytes(stream.Context())}).encode(req)
 	if err != nil {
 		return nil, err
 	}

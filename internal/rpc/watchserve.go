@@ -27,8 +27,12 @@ func (s *Server) serveWatch(ctx context.Context, c *envelope, answer Answer) err
 		req := &holdfastv1.WatchRequest{}
 		err := proto.Unmarshal(c.request, req)
 		if err == nil {
+			err = callerOf(ctx).permit(method, req)
+		}
+		if err == nil {
 			err = s.collect(ctx, req, answer)
 		}
+		s.auditForeign(ctx, method, req.GetConnectionId(), err)
 		err = s.toldStatus(method, err, req.GetConnectionId())
 		s.forwarded.count(method, status.Code(err))
 		answer.End(statusPart(err))
@@ -47,13 +51,14 @@ func (s *Server) collect(ctx context.Context, req *holdfastv1.WatchRequest, answ
 	if err != nil {
 		return err
 	}
+	filter.Namespaces = callerOf(ctx).onlyNamespaces()
 	w, err := s.service.hub.Watch(filter)
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
 	if id := req.GetConnectionId(); id != "" {
-		if _, err := s.service.hub.Lookup(id); err != nil {
+		if _, err := s.service.lookup(ctx, id); err != nil {
 			return err
 		}
 	}

@@ -134,6 +134,22 @@ const (
 	ErrorReason_NODE_NOT_FOUND ErrorReason = 35
 	// RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call.
 	ErrorReason_TOO_MANY_GROUPS ErrorReason = 36
+	// UNAUTHENTICATED: the broker wants credentials (docs/security.md), and the call has none, or some that are
+	// unknown or have expired. Nothing was done.
+	ErrorReason_UNAUTHENTICATED ErrorReason = 37
+	// PERMISSION_DENIED: the caller is known and may not do this. Nothing was done. A connection of a namespace that
+	// the caller may not touch is refused with CONNECTION_NOT_FOUND instead, as if it did not exist.
+	//
+	//	metadata, what the caller lacks: {"verb": "close"}, {"namespace": "chat"} or {"group": "room:1"}
+	//
+	// Every RPC needs one verb, where the broker asks for credentials:
+	//
+	//	read: Get, List, Count, Watch, ListMembers, ListGroups, ListNodes, GetNode
+	//	send: Send, SendStream, SendMany, Ping, Pong, Update, Publish, AddMembers, RemoveMembers
+	//	close: Close and Terminate of a connection, Pause, Resume, Close of a target; and Update, beside send, when it
+	//	  sets or clears the expiry
+	//	admin: DrainNode
+	ErrorReason_PERMISSION_DENIED ErrorReason = 38
 )
 
 // Enum value maps for ErrorReason.
@@ -176,6 +192,8 @@ var (
 		34: "INVALID_NODE_ID",
 		35: "NODE_NOT_FOUND",
 		36: "TOO_MANY_GROUPS",
+		37: "UNAUTHENTICATED",
+		38: "PERMISSION_DENIED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -215,6 +233,8 @@ var (
 		"INVALID_NODE_ID":          34,
 		"NODE_NOT_FOUND":           35,
 		"TOO_MANY_GROUPS":          36,
+		"UNAUTHENTICATED":          37,
+		"PERMISSION_DENIED":        38,
 	}
 )
 
@@ -249,7 +269,7 @@ var File_holdfast_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xc5\x06\n" +
+	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xf1\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONNECTION_NOT_FOUND\x10\x01\x12\x13\n" +
@@ -288,7 +308,9 @@ const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\x0eINVALID_TARGET\x10!\x12\x13\n" +
 	"\x0fINVALID_NODE_ID\x10\"\x12\x12\n" +
 	"\x0eNODE_NOT_FOUND\x10#\x12\x13\n" +
-	"\x0fTOO_MANY_GROUPS\x10$BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x0fTOO_MANY_GROUPS\x10$\x12\x13\n" +
+	"\x0fUNAUTHENTICATED\x10%\x12\x15\n" +
+	"\x11PERMISSION_DENIED\x10&BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_error_reason_proto_rawDescOnce sync.Once

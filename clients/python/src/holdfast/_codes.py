@@ -85,3 +85,5 @@ class Reason(NamedEnum):
     INVALID_NODE_ID = auto()
     NODE_NOT_FOUND = auto()
     TOO_MANY_GROUPS = auto()
+    UNAUTHENTICATED = auto()
+    PERMISSION_DENIED = auto()

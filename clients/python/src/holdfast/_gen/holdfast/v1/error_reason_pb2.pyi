@@ -133,6 +133,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     TOO_MANY_GROUPS: _ErrorReason.ValueType  # 36
     """RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call."""
+    UNAUTHENTICATED: _ErrorReason.ValueType  # 37
+    """UNAUTHENTICATED: the broker wants credentials (docs/security.md), and the call has none, or some that are
+    unknown or have expired. Nothing was done.
+    """
+    PERMISSION_DENIED: _ErrorReason.ValueType  # 38
+    """PERMISSION_DENIED: the caller is known and may not do this. Nothing was done. A connection of a namespace that
+    the caller may not touch is refused with CONNECTION_NOT_FOUND instead, as if it did not exist.
+      metadata, what the caller lacks: {"verb": "close"}, {"namespace": "chat"} or {"group": "room:1"}
+
+    Every RPC needs one verb, where the broker asks for credentials:
+      read: Get, List, Count, Watch, ListMembers, ListGroups, ListNodes, GetNode
+      send: Send, SendStream, SendMany, Ping, Pong, Update, Publish, AddMembers, RemoveMembers
+      close: Close and Terminate of a connection, Pause, Resume, Close of a target; and Update, beside send, when it
+        sets or clears the expiry
+      admin: DrainNode
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call was refused, beside the gRPC status code that says what class of
@@ -259,4 +275,20 @@ NODE_NOT_FOUND: ErrorReason.ValueType  # 35
 """
 TOO_MANY_GROUPS: ErrorReason.ValueType  # 36
 """RESOURCE_EXHAUSTED: the connection would be in more than 1,000 groups. It has joined none of the call."""
+UNAUTHENTICATED: ErrorReason.ValueType  # 37
+"""UNAUTHENTICATED: the broker wants credentials (docs/security.md), and the call has none, or some that are
+unknown or have expired. Nothing was done.
+"""
+PERMISSION_DENIED: ErrorReason.ValueType  # 38
+"""PERMISSION_DENIED: the caller is known and may not do this. Nothing was done. A connection of a namespace that
+the caller may not touch is refused with CONNECTION_NOT_FOUND instead, as if it did not exist.
+  metadata, what the caller lacks: {"verb": "close"}, {"namespace": "chat"} or {"group": "room:1"}
+
+Every RPC needs one verb, where the broker asks for credentials:
+  read: Get, List, Count, Watch, ListMembers, ListGroups, ListNodes, GetNode
+  send: Send, SendStream, SendMany, Ping, Pong, Update, Publish, AddMembers, RemoveMembers
+  close: Close and Terminate of a connection, Pause, Resume, Close of a target; and Update, beside send, when it
+    sets or clears the expiry
+  admin: DrainNode
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,57 @@
+package doctest_test
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// whoMayCommand starts a broker with the file of the document, on a port of its own, and calls it as one of the workers.
+func whoMayCommand(t *testing.T, s snippet) {
+	dir := withCertificate(t)
+	certificate, err := os.ReadFile(filepath.Join(dir, "tls.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const token = "fit-for-a-document-only"
+	write(t, dir, "clients.crt", string(certificate))
+	write(t, dir, "chat.token", token+"\n")
+	write(t, dir, "holdfast.yaml", s.text)
+	brokertest.Binary(t) // is built here
+	t.Chdir(dir)         // the file names files
+	b := brokertest.Launch(t, append(brokertest.Args(t), "--config=holdfast.yaml", "--control-listen=0.0.0.0:0")...)
+	if !b.Ready.Ready {
+		t.Fatal(b.Stderr())
+	}
+	creds := credentials.NewTLS(&tls.Config{InsecureSkipVerify: true})
+	conn, err := grpc.NewClient(b.Control, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	if _, err := holdfastv1.NewConnectionServiceClient(conn).Count(ctx, &holdfastv1.CountRequest{}); err != nil {
+		t.Error(err)
+	}
+	_, err = holdfastv1.NewNodeServiceClient(conn).DrainNode(ctx, &holdfastv1.DrainNodeRequest{Node: b.Node})
+	if upper(status.Code(err).String()) != "PERMISSION_DENIED" {
+		t.Errorf("the workers may drain: %v", err)
+	}
+	b.Signal(sigterm)
+	b.Wait() // then all that it logged is there
+	for _, part := range []string{"msg=audit", "method=NodeService/DrainNode", "result=PERMISSION_DENIED", "identity=chat-workers", "target=" + b.Node, "peer="} {
+		if !strings.Contains(b.Stderr(), part) {
+			t.Errorf("%s is not in the log:\n%s", part, b.Stderr())
+		}
+	}
+}

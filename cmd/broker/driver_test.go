@@ -23,7 +23,8 @@ func TestDriver(t *testing.T) {
 			p := wstest.Dial(t, b.URL("/"), nil, wstest.Ping("x"))
 			p.Expect(wire.Pong, "x")
 		}
-		if more := goroutines(t, b) - before; (more >= connections) != want {
+		// Others come and go meanwhile, so half as many tell enough.
+		if more := goroutines(t, b) - before; (more >= connections/2) != want {
 			t.Errorf("%s: %d goroutines more with %d connections", driver, more, connections)
 		}
 	}

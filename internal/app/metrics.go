@@ -180,7 +180,7 @@ var busMetrics = []metric{
 		one(func(s *snapshot) uint64 { return s.bus.Publisher.Unsendable })),
 	counter("bus_denied_total", "Permission errors of the NATS server.",
 		one(func(s *snapshot) uint64 {
-			return s.bus.Publisher.Denied + s.bus.Inbound.Denied + s.bus.Peers.Denied
+			return s.bus.Publisher.Denied + s.bus.Inbound.Denied + s.bus.Peers.Denied + s.bus.Life.Denied
 		})),
 	counter("bus_reconnects_total", "Lost and remade connections to NATS.",
 		one(func(s *snapshot) uint64 {

@@ -37,6 +37,7 @@ type LifeStats struct {
 	Enabled bool
 	Record  life.Stats
 	Watcher life.WatcherStats
+	Denied  uint64 // permission errors of the server
 }
 
 // keeper is the life record of this node, and the eye on those of others.
@@ -119,7 +120,9 @@ func (b *Bus) LifeStats() LifeStats {
 	if k == nil {
 		return LifeStats{}
 	}
-	return LifeStats{Enabled: true, Record: k.record.Stats(), Watcher: k.watcher.Stats()}
+	return LifeStats{
+		Enabled: true, Record: k.record.Stats(), Watcher: k.watcher.Stats(), Denied: k.log.link.denied.Load(),
+	}
 }
 
 // Taken implements life.Events.

@@ -164,6 +164,11 @@ func (g *gathering) wait() ([]string, error) {
 	case <-g.finished:
 	case <-g.limited.Done():
 	case <-g.service.stop:
+		select {
+		case <-g.finished:
+		case <-g.limited.Done():
+		case <-time.After(stopGrace):
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -83,7 +84,7 @@ func (s *service) ask(ctx context.Context, node hub.NodeID, method string, req, 
 			ch <- answered{part, err}
 		}
 	})
-	a, err := await(ctx, s, ch)
+	a, err := s.awaitNode(ctx, ch)
 	switch {
 	case err != nil:
 		return err
@@ -91,4 +92,28 @@ func (s *service) ask(ctx context.Context, node hub.NodeID, method string, req, 
 		return a.err
 	}
 	return readAnswer(a.part, resp)
+}
+
+// stopGrace is what calls under way at other nodes have when this one stops: most are answered in a
+// moment, and nobody would know of those that are not what became of them.
+const stopGrace = time.Second
+
+// awaitNode waits for the answer of another node. When this one stops before, what came of the call is not
+// known: the caller may ask again, elsewhere.
+func (s *service) awaitNode(ctx context.Context, ch <-chan answered) (answered, error) {
+	select {
+	case a := <-ch:
+		return a, nil
+	case <-ctx.Done():
+		return answered{}, ctx.Err()
+	case <-s.stop:
+	}
+	select {
+	case a := <-ch:
+		return a, nil
+	case <-ctx.Done():
+		return answered{}, ctx.Err()
+	case <-time.After(stopGrace):
+		return answered{}, hub.ErrUnreachable
+	}
 }

@@ -267,6 +267,41 @@ func TestStoppedNodeRefusesCallsOfOthers(t *testing.T) {
 	wantRefusal(t, err, hub.NodeStopping)
 }
 
+// A call that another node is serving when this one stops is answered as that node answers it, if that does not take
+// long; else the caller may ask again elsewhere.
+func TestStopLetsCallsAtOtherNodesEnd(t *testing.T) {
+	for name, answers := range map[string]bool{"answered": true, "not answered": false} {
+		t.Run(name, func(t *testing.T) {
+			_, nodes := newCluster(t, 2)
+			id, s := nodes[1].open(t)
+			sent := make(chan error, 1)
+			go func() {
+				req := send(id, text("x"))
+				req.Confirmation = holdfastv1.Confirmation_WRITTEN
+				_, err := nodes[0].client.Send(t.Context(), req)
+				sent <- err
+			}()
+			s.Until(waiting(1))
+			stopped := make(chan struct{})
+			go func() {
+				nodes[0].server.Stop(t.Context())
+				close(stopped)
+			}()
+			<-nodes[0].server.stop
+			if answers {
+				s.Confirm(hub.Outcome{})
+				if err := <-sent; err != nil {
+					t.Error(err)
+				}
+			} else {
+				wantRefusal(t, <-sent, hub.NodeUnreachable)
+				s.Confirm(hub.Outcome{})
+			}
+			<-stopped
+		})
+	}
+}
+
 // A stop waits no longer than it may for an answer that another node does not take.
 func TestStopDoesNotWaitForAnotherNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

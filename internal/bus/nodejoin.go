@@ -197,8 +197,10 @@ func (p *Peers) probe(ctx context.Context, m *member) bool {
 	}
 }
 
-// say sends our description.
+// say sends our description: one after the other, so that nothing older overtakes what is newer.
 func (p *Peers) say(subject string, k kind) {
+	p.saying.Lock()
+	defer p.saying.Unlock()
 	own := p.describe()
 	body, err := proto.Marshal(nodeMessage(&own))
 	if err == nil {

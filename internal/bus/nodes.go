@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,9 @@ type table struct {
 	newest  time.Time     // when the last one was added
 	news    chan struct{} // has an element after something that Join waits for
 	swept   time.Time
+	// departed said goodbye at that time, or are dead for certain. What they said before may come later, on another
+	// subscription; an ID is never used again.
+	departed map[hub.NodeID]time.Time
 }
 
 // member is another node.
@@ -66,6 +70,7 @@ type member struct {
 
 func (t *table) init(p *Peers) {
 	t.p, t.members, t.news = p, make(map[hub.NodeID]*member), make(chan struct{}, 1)
+	t.departed = make(map[hub.NodeID]time.Time)
 }
 
 // member answers nil when the node is unknown.
@@ -96,6 +101,9 @@ func (t *table) hear(info hub.Node, now time.Time) (m *member) {
 	t.mu.Lock()
 	m = t.members[info.ID]
 	switch {
+	case !t.departed[info.ID].IsZero():
+		t.mu.Unlock()
+		return nil
 	case m == nil:
 		if m = t.addLocked(info, now, &changes); m == nil {
 			t.mu.Unlock()
@@ -160,6 +168,9 @@ func (t *table) sortLocked() {
 func (t *table) farewell(id []byte) {
 	var changes []change
 	t.mu.Lock()
+	if len(t.departed) < maxNodes {
+		t.departed[hub.NodeID(id)] = time.Now()
+	}
 	if m := t.members[hub.NodeID(view(id))]; m != nil {
 		m.goodbye.Store(true)
 		t.removeLocked(m, &changes)
@@ -179,6 +190,7 @@ func (t *table) sweep(now time.Time) {
 		passed = 0
 	}
 	t.swept = now
+	maps.DeleteFunc(t.departed, func(_ hub.NodeID, at time.Time) bool { return now.Sub(at) > t.p.config.RemoveAfter })
 	for _, m := range t.sorted {
 		if now.Sub(m.heard) >= t.p.config.SilentAfter && !m.silent.Swap(true) {
 			t.silent.Add(1)

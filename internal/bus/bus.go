@@ -1,11 +1,13 @@
 // Package bus is the NATS side of the broker: the embedded server, the publisher of events with its
-// outbox, the replies that backends send to connections, and what nodes know of and ask each other. It turns a hub.Event into subject, headers
-// and payload, and a reply into a hub.Message; it sees no socket.
+// outbox, the replies that backends send to connections, what nodes know of and ask each other, and the
+// life record in JetStream. It turns a hub.Event into subject, headers and payload, and a reply into a
+// hub.Message; it sees no socket.
 //
-// Three connections go to NATS. Events leave through one that is made only for them, so that they keep
+// Up to four connections go to NATS. Events leave through one that is made only for them, so that they keep
 // their order, and that never reconnects by itself: after a loss the unconfirmed events are published
 // again before anything newer (Publisher). What backends send to connections and groups comes through a
-// second, ordinary one, and what nodes say to each other flows through a third (Peers).
+// second, ordinary one, what nodes say to each other flows through a third (Peers), and the life record,
+// where there is JetStream, has one of its own: a flood on another must not cost a node its lease.
 //
 // What "confirmed" means: the server has processed the event, that is, handed it to its subscribers'
 // buffers, its routes and its streams. It does not mean that a subscriber has read it or a stream

@@ -41,7 +41,7 @@ func (c *Conn) SendPong(payload []byte, cf Confirmation, done Done) error {
 }
 
 // Close begins the closing handshake. written, if not nil, is told when the close frame is written;
-// ended, if not nil, when the connection has ended, after its close event was published. On a connection
+// ended, if not nil, when the connection has ended, after its close event was given to the Publisher. On a connection
 // that is closing it only waits.
 func (c *Conn) Close(code uint16, reason string, cause Cause, written Done, ended func(*Closed)) error {
 	if ended != nil {

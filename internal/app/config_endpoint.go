@@ -114,7 +114,7 @@ func (v *checker) handshake(key string, e Endpoint) {
 	}
 	v.each(key+".origins", e.Origins, func(at, origin string) {
 		if !ws.ValidOrigin(origin) {
-			v.refuse(at, "%q is not an origin: want same-origin, https://example.org, https://*.example.org or \"*\"", origin)
+			v.refuse(at, "%q is not an origin: want same-origin, https://example.org, https://*.example.org, \"null\" or \"*\"", origin)
 		}
 	})
 	v.each(key+".keep_headers", e.KeepHeaders, func(at, name string) {

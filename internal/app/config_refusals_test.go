@@ -111,7 +111,7 @@ var refusals = map[string]struct{ file, want string }{
 	"subprotocol":        {"endpoints: [{subprotocols: [a b]}]\n", `h.yaml:1: endpoints[0].subprotocols[0]: "a b" is not a subprotocol: want an HTTP token, or "*" for whatever the client offers first`},
 	"nothing to require": {"endpoints: [{subprotocol_required: true}]\n", `h.yaml:1: endpoints[0].subprotocol_required: true, and subprotocols is empty: want one there, or "*"`},
 	"credential":         {"endpoints: [{subprotocols: [bearer.x]}]\n", `h.yaml:1: endpoints[0].subprotocols[0]: "bearer.x" is never chosen: what begins with "bearer." is a client's credential`},
-	"origin":             {"endpoints:\n- origins:\n  - same-origin\n  - example.org\n", `h.yaml:4: endpoints[0].origins[1]: "example.org" is not an origin: want same-origin, https://example.org, https://*.example.org or "*"`},
+	"origin":             {"endpoints:\n- origins:\n  - same-origin\n  - example.org\n", `h.yaml:4: endpoints[0].origins[1]: "example.org" is not an origin: want same-origin, https://example.org, https://*.example.org, "null" or "*"`},
 	"origin twice":       {"endpoints: [{origins: [\"*\", \"*\"]}]\n", `h.yaml:1: endpoints[0].origins[1]: "*" stands there twice: want each once`},
 	"admission":          {"endpoints: [{admission: {mode: jwt}}]\n", `h.yaml:1: endpoints[0].admission.mode: "jwt" is not in this version: want none`},
 	"compression":        {"endpoints: [{compression: {enabled: deflate}}]\n", `h.yaml:1: endpoints[0].compression.enabled: "deflate" is text: want true or false`},

@@ -40,11 +40,14 @@ func (e *edge) drain() {
 
 // endpoint is one configured path, prepared for its connections.
 type endpoint struct {
+	key    string // of its settings: "endpoints[0]"
 	gate   gate
 	accept ws.AcceptOptions
 	socket *ws.Config
 	hub    *hub.Endpoint
 	keep   []string // canonical header names, sorted
+
+	foreigners seldom // lines of the log about origins that are not allowed
 }
 
 // handler routes the endpoints' paths; pages, if not nil, answers plain requests for "/".
@@ -97,6 +100,9 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 		}
 		accepted, refusal := ws.Check(r, ep.accept)
 		if refusal != nil {
+			if refusal.Status == http.StatusForbidden {
+				ep.foreign(e.logger, r)
+			}
 			e.refuse(w, refusal)
 			return
 		}

@@ -43,7 +43,9 @@ func (b *broker) endpoints() ([]*endpoint, error) {
 			b.logger.Warn("messages are limited by the NATS server's max_payload",
 				"endpoint", c.Path, "message_size", c.Limits.MessageSize.String(), "limit_bytes", fits)
 		}
-		eps = append(eps, newEndpoint(c, b.engine, min(size, fits)))
+		ep := newEndpoint(c, b.engine, min(size, fits))
+		ep.key = fmt.Sprintf("endpoints[%d]", i)
+		eps = append(eps, ep)
 	}
 	return eps, nil
 }

@@ -13,6 +13,10 @@ import (
 // SameOrigin, among the allowed origins, stands for the host that the request itself names.
 const SameOrigin = "same-origin"
 
+// NullOrigin is what browsers send for pages that have no origin of their own (RFC 6454 7.3): files, sandboxed frames,
+// data URLs. Anybody can make such a page, so nothing but its own name allows it, and "*".
+const NullOrigin = "null"
+
 // AcceptOptions say which handshakes an endpoint accepts.
 type AcceptOptions struct {
 	// Subprotocols in order of preference; wire.AnySubprotocol takes the client's first. A client
@@ -20,8 +24,8 @@ type AcceptOptions struct {
 	Subprotocols []string
 	// SubprotocolRequired refuses a client that offers none of them.
 	SubprotocolRequired bool
-	// Origins that may connect: SameOrigin, "*" for any, an exact origin ("https://example.org"), or
-	// one with a wildcard for the first labels of the host ("https://*.example.org"). A handshake
+	// Origins that may connect: SameOrigin, NullOrigin, "*" for any, an exact origin ("https://example.org"),
+	// or one with a wildcard for the first labels of the host ("https://*.example.org"). A handshake
 	// without Origin, which no browser sends, passes. Empty: only those.
 	Origins []string
 }
@@ -96,6 +100,8 @@ func originMatches(pattern string, origin *url.URL, host string) bool {
 	switch pattern {
 	case "*":
 		return true
+	case NullOrigin:
+		return *origin == url.URL{Path: NullOrigin}
 	case SameOrigin:
 		return origin.Host != "" && strings.EqualFold(origin.Host, host)
 	}
@@ -112,7 +118,7 @@ func originMatches(pattern string, origin *url.URL, host string) bool {
 
 // ValidOrigin reports whether a pattern can be used in AcceptOptions.Origins.
 func ValidOrigin(pattern string) bool {
-	if pattern == "*" || pattern == SameOrigin {
+	if pattern == "*" || pattern == SameOrigin || pattern == NullOrigin {
 		return true
 	}
 	u, err := url.Parse(strings.Replace(pattern, "://*.", "://", 1))

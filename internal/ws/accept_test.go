@@ -38,6 +38,14 @@ func TestOrigins(t *testing.T) {
 		{"", "http://chat.example:8080", 403},
 		{"*", "https://any.example", 0},
 		{"*", "null", 0},
+		{"null", "null", 0},
+		{same + " null", "null", 0},
+		{"https://*.example.org", "null", 403},
+		{"null", "NULL", 403},
+		{"null", "null?", 403},
+		{"null", "https://null", 403},
+		{"null", "http://chat.example:8080", 403},
+		{"null", "", 403},
 		{"https://example.org", "https://example.org", 0},
 		{"https://example.org", "https://EXAMPLE.org", 0},
 		{"https://Example.org", "https://example.org", 0},
@@ -130,7 +138,7 @@ func TestValidOrigin(t *testing.T) {
 		"": false, "example.org": false, "https://": false, "https://:8080": false, "https://*": false,
 		"https://a.*.org": false, "https://*.*.org": false, "https://example.org/": false,
 		"https://example.org/path": false, "https://example.org?q": false, "https://example.org?": false,
-		"https://user@example.org": false, "https://example.org#f": false, "*.example.org": false, "null": false,
+		"https://user@example.org": false, "https://example.org#f": false, "*.example.org": false, "null": true, "NULL": false,
 	} {
 		if got := ws.ValidOrigin(pattern); got != want {
 			t.Errorf("ValidOrigin(%q) = %v", pattern, got)

@@ -73,7 +73,8 @@ func (s *Server) missing() string {
 	return ""
 }
 
-// peers are the names of the other servers that have a route to this one.
+// peers are the names of the other servers that have a route to this one. A server that refuses us, or that we
+// refuse, has one for a moment, and says nothing on it of what it subscribes to.
 func (s *Server) peers() map[string]bool {
 	names := make(map[string]bool)
 	z, err := s.nats.Routez(nil)
@@ -81,7 +82,9 @@ func (s *Server) peers() map[string]bool {
 		return names
 	}
 	for _, r := range z.Routes { // several to each server
-		names[r.RemoteName] = true
+		if r.NumSubs > 0 {
+			names[r.RemoteName] = true
+		}
 	}
 	return names
 }

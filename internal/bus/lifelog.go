@@ -260,6 +260,7 @@ const lifeReadTimeout = 5 * time.Second
 func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit func(life.Message) error) error {
 	consumer, err := l.current().OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{lifeSubject(node)}, DeliverPolicy: jetstream.DeliverAllPolicy,
+		MaxResetAttempts: 1, // the caller tries again, or stops
 	})
 	if err != nil {
 		return err
@@ -270,7 +271,7 @@ func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit 
 	}
 	defer messages.Stop()
 	for {
-		m, err := messages.Next(jetstream.NextMaxWait(lifeReadTimeout))
+		m, err := nextOf(ctx, messages)
 		if err != nil {
 			return fmt.Errorf("nats: read stream %s: %w", LifeStream, err)
 		}
@@ -285,6 +286,12 @@ func (l *lifeLog) Read(ctx context.Context, node hub.NodeID, upTo uint64, visit 
 			return nil
 		}
 	}
+}
+
+func nextOf(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, lifeReadTimeout)
+	defer cancel()
+	return messages.Next(jetstream.NextContext(ctx))
 }
 
 // Purge implements life.Log.

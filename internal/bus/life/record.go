@@ -152,15 +152,19 @@ func (r *Record) Stats() Stats {
 }
 
 // Stop writes what is left, and when everything is published forgets the whole record: nobody has anything
-// to find out about this node any more. When ctx ends before, the record stays for others to read.
+// to find out about this node any more. When ctx ends before, the record stays for others to read; so it does
+// when the lease is over and only the record keeps closes back, because what it says already is enough for
+// others to publish one for each connection.
 func (r *Record) Stop(ctx context.Context) error {
 	defer r.lease.stop()
 	for !r.clean() {
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil || r.stuck() {
 			r.cancel()
 			<-r.done
 			return errors.New("life record: the last closes could not be recorded and published")
+		}
+		select {
+		case <-ctx.Done():
 		case <-r.done:
 			return errClaimed
 		case <-time.After(confirmPoll):
@@ -180,8 +184,14 @@ func (r *Record) clean() bool {
 	r.mu.Lock()
 	waiting := r.waiting
 	r.mu.Unlock()
-	return waiting == 0 && r.events.Confirmed() == r.events.Taken()
+	return waiting == 0 && r.allConfirmed()
 }
+
+// stuck: a lease was not enough to write, and nothing else would be lost with the process.
+func (r *Record) stuck() bool { return !r.lease.valid() && r.allConfirmed() }
+
+// allConfirmed: the bus has everything that it was given.
+func (r *Record) allConfirmed() bool { return r.events.Confirmed() == r.events.Taken() }
 
 // run writes until ctx ends or the node is claimed.
 func (r *Record) run(ctx context.Context) {

@@ -225,6 +225,71 @@ func TestOrderlyStopLeavesNothing(t *testing.T) {
 	})
 }
 
+// A node that stops with all others, and cannot write any more, has said enough for others, or for its next start:
+// it waits no longer than its lease.
+func TestStopGivesUpWithTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		n := start(t, log, owner, "")
+		n.open("a")
+		expect(t, n, "open a")
+		log.setAway(true)
+		n.close("a")
+		began := time.Now()
+		if err := n.record.Stop(t.Context()); err == nil {
+			t.Error("the stop says that the close was recorded")
+		}
+		if took := time.Since(began); took > life.DefaultLease+time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+		log.setAway(false)
+		s := start(t, log, survivor, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.watcher.Run(ctx)
+		time.Sleep(2 * life.DefaultLease)
+		expect(t, n, "open a", "frozen true")
+		expect(t, s, "gone owneraaaaa", "owneraaaaa: lost a")
+		cancel()
+		stop(t, s)
+	})
+}
+
+// What the bus has not confirmed is lost with the process, so it is waited for as long as the caller allows.
+func TestStopWaitsForTheBusBeyondTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		n := start(t, log, owner, "")
+		n.events.hold(true)
+		n.open("a")
+		expect(t, n, "open a")
+		log.setAway(true)
+		n.close("a")
+		time.AfterFunc(2*life.DefaultLease, func() { log.setAway(false) })
+		time.AfterFunc(2*life.DefaultLease+time.Second, func() { n.events.hold(false) })
+		if err := n.record.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		expect(t, n, "open a", "frozen true", "frozen false", "close a")
+		if left := log.messages(owner); len(left) != 0 {
+			t.Errorf("%d messages left", len(left))
+		}
+	})
+}
+
+// A stop with nothing to say does not wait for a log that is away.
+func TestStopWithNothingToSayIsQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		n := start(t, log, owner, "")
+		log.setAway(true)
+		began := time.Now()
+		_ = n.record.Stop(t.Context())
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("the stop took %v", took)
+		}
+	})
+}
+
 func TestRecordStaysSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemoryLog()

@@ -172,10 +172,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	})
 	b.hub = hub.New(node, b.bus.Publisher())
 	b.hub.SetInterest(b.bus.Interest())
-	b.edge = &edge{
-		hub: b.hub, engine: b.engine, logger: b.logger, gate: gate{most: b.cfg.Clients.Connections},
-		bestEffort: b.cfg.OneClose == oneCloseBestEffort,
-	}
+	b.edge = newEdge(b.hub, b.engine, b.logger, &b.cfg)
 	b.bus.ServeGroups(groups{b.hub})
 	return b.bus.ServeReplies(node, replies{b.hub})
 }

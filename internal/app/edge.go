@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-broker/holdfast/internal/admission"
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/ws"
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -22,30 +24,54 @@ type edge struct {
 	logger  *slog.Logger
 	refused counters // by HTTP status
 	enough  counters // those for which there was no room, by reason
+	keptOut counters // those that an admitter refused, by reason
 	gate    gate
 
-	// handshakes is held shared from the look at draining until the hub knows the connection, so that a
-	// drain closes every connection that was told 101.
+	// handshakes is held shared from the last look at draining until the hub knows the connection, so that a
+	// drain closes every connection that was told 101. Nobody waits for an Admitter under it.
 	handshakes sync.RWMutex
-	draining   bool
+	stopping   context.Context // ended by drain
+	stop       context.CancelFunc
 	bestEffort bool // accepts while opens cannot be recorded
 }
 
-// drain refuses all further handshakes; those under way are connections when it returns.
+func newEdge(h *hub.Hub, engine *ws.Engine, logger *slog.Logger, c *Config) *edge {
+	e := &edge{
+		hub: h, engine: engine, logger: logger, gate: gate{most: c.Clients.Connections},
+		bestEffort: c.OneClose == oneCloseBestEffort,
+	}
+	e.stopping, e.stop = context.WithCancel(context.Background())
+	return e
+}
+
+// drain refuses all further handshakes, also those that are being admitted; the others under way are
+// connections when it returns.
 func (e *edge) drain() {
 	e.handshakes.Lock()
 	defer e.handshakes.Unlock()
-	e.draining = true
+	e.stop()
+}
+
+// closed says why no handshake is accepted at present, or nothing.
+func (e *edge) closed() *enough {
+	switch {
+	case e.stopping.Err() != nil:
+		return brokerStops
+	case !e.bestEffort && e.hub.Frozen():
+		return busAway
+	}
+	return nil
 }
 
 // endpoint is one configured path, prepared for its connections.
 type endpoint struct {
-	key    string // of its settings: "endpoints[0]"
-	gate   gate
-	accept ws.AcceptOptions
-	socket *ws.Config
-	hub    *hub.Endpoint
-	keep   []string // canonical header names, sorted
+	key      string // of its settings: "endpoints[0]"
+	gate     gate
+	accept   ws.AcceptOptions
+	admitter admission.Admitter // nil: everybody may connect
+	socket   *ws.Config
+	hub      *hub.Endpoint
+	keep     []string // canonical header names, sorted
 
 	foreigners seldom // lines of the log about origins that are not allowed
 }
@@ -106,25 +132,47 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 			e.refuse(w, refusal)
 			return
 		}
-		e.handshakes.RLock()
-		defer e.handshakes.RUnlock()
-		if e.draining {
-			e.turnAway(w, brokerStops)
+		if full := e.closed(); full != nil {
+			e.turnAway(w, full)
 			return
 		}
-		if !e.bestEffort && e.hub.Frozen() {
-			e.turnAway(w, busAway)
-			return
-		}
-		leave, full := e.admit(ep, r.RemoteAddr)
+		leave, full := e.enter(ep, r.RemoteAddr)
 		if full != nil {
 			e.turnAway(w, full)
 			return
 		}
-		if !e.connect(w, r, ep, accepted, leave) && leave != nil {
+		if !e.receive(w, r, ep, accepted, leave) && leave != nil {
 			leave()
 		}
 	})
+}
+
+// receive makes a connection of a handshake that is acceptable, if its client is admitted; it leaves when it
+// ends; nil: it need not. It answers whether it did.
+func (e *edge) receive(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, leave func()) bool {
+	pending := e.hub.Expect(ep.hub)
+	var identity *hub.Identity
+	facts := ep.facts(r, a)
+	if ep.admitter != nil {
+		grant := e.admit(w, ep, &admission.Request{
+			HTTP: r, ID: pending.ID(), Endpoint: ep.hub, Facts: facts, Offers: a.Offers,
+		})
+		if grant == nil {
+			return false
+		}
+		if grant.Subprotocol != nil {
+			a.Subprotocol = *grant.Subprotocol
+			facts.Subprotocol = a.Subprotocol
+		}
+		a.Header, identity = grant.Header, grant.Identity
+	}
+	e.handshakes.RLock()
+	defer e.handshakes.RUnlock()
+	if full := e.closed(); full != nil {
+		e.turnAway(w, full)
+		return false
+	}
+	return e.connect(w, ep, a, &arrival{pending, facts, identity, leave})
 }
 
 // turnAway refuses a handshake that would be accepted at another time.
@@ -152,23 +200,29 @@ func connectionHeader(r *wire.Refusal) string {
 	return "close"
 }
 
-// connect turns an accepted handshake into a connection, which leaves when it ends; nil: it need not. It
-// answers whether it did.
-func (e *edge) connect(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, leave func()) bool {
-	facts := ep.facts(r, a)
+// arrival is what becomes a connection with the 101.
+type arrival struct {
+	pending  *hub.Pending
+	facts    *hub.Facts
+	identity *hub.Identity // nil: nothing is known
+	leave    func()        // to be called at the end; nil: nothing counts the connection
+}
+
+// connect turns an accepted handshake into a connection. It answers whether it did.
+func (e *edge) connect(w http.ResponseWriter, ep *endpoint, a ws.Accepted, who *arrival) bool {
 	conn, err := e.engine.Upgrade(w, a, ep.socket)
 	if err != nil {
 		e.refused.add("transport")
 		return false
 	}
-	facts.Extensions = conn.Extensions()
-	s := &socket{ws: conn, cfg: ep.socket, leave: leave, log: e.logger}
+	who.facts.Extensions = conn.Extensions()
+	s := &socket{ws: conn, cfg: ep.socket, leave: who.leave, log: e.logger}
 	var hold ws.Hold
 	if ep.hub.StartPaused {
 		hold = ws.HoldPaused
 		conn.Hold(hold)
 	}
-	if s.conn, err = e.hub.Open(ep.hub, facts, s); err != nil {
+	if s.conn, err = who.pending.Open(who.facts, who.identity, s); err != nil {
 		conn.Terminate(uint8(hub.CauseNodeDrain))
 		e.refused.add("stopping")
 		return false

@@ -103,9 +103,9 @@ func clientOf(remote string) netip.Prefix {
 	return client
 }
 
-// admit counts a connection of an endpoint and of the broker, or says why there are enough. leave is nil
+// enter counts a connection of an endpoint and of the broker, or says why there are enough. leave is nil
 // where nothing is limited.
-func (e *edge) admit(ep *endpoint, remote string) (leave func(), full *enough) {
+func (e *edge) enter(ep *endpoint, remote string) (leave func(), full *enough) {
 	if e.gate.open() && ep.gate.open() {
 		return nil, nil
 	}

@@ -29,6 +29,7 @@ type snapshot struct {
 	calls   map[rpc.MethodCode]uint64
 	refused map[string]uint64 // by status
 	enough  map[string]uint64 // by reason
+	keptOut map[string]uint64 // by reason
 	panics  uint64
 
 	overRate   uint64
@@ -54,7 +55,7 @@ func newMetrics(take func() snapshot) *prometheus.Registry {
 func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engine) snapshot {
 	return snapshot{
 		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
-		enough: e.enough.all(), overRate: engine.OverRate(),
+		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: engine.OverRate(),
 		panics:      s.Panics() + engine.Panics(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
@@ -126,6 +127,8 @@ var clientMetrics = []metric{
 		each(func(s *snapshot) map[string]uint64 { return s.refused }, plain), "status"),
 	counter("connections_refused_total", "Of those, the ones for which there was no room, by reason.",
 		each(func(s *snapshot) map[string]uint64 { return s.enough }, plain), "reason"),
+	counter("admission_refused_total", "Of those, the ones that admission refused, by reason.",
+		each(func(s *snapshot) map[string]uint64 { return s.keptOut }, plain), "reason"),
 	counter("connections_over_rate_total", "Times a client sent more than its rates allow; it was not read for a while, or closed.",
 		one(func(s *snapshot) uint64 { return s.overRate })),
 	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",

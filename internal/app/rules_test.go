@@ -51,6 +51,11 @@ var rules = []struct {
 		because: "it turns events into subjects and payloads, and sees no socket and no status code",
 	},
 	{
+		pkg: "internal/admission", ours: []string{"internal/hub", "internal/ws/wire"},
+		others:  []string{"github.com/golang-jwt/jwt/", "github.com/MicahParks/keyfunc/"},
+		because: "it judges requests, and reaches nobody but by what it is given",
+	},
+	{
 		pkg: "internal/rpc", ours: []string{"internal/hub", "proto/holdfast/v1"},
 		others: []string{
 			"google.golang.org/grpc", "google.golang.org/protobuf/", "google.golang.org/genproto/googleapis/rpc",

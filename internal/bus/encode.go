@@ -25,6 +25,7 @@ func AppendConnection(dst []byte, c *hub.Info) []byte {
 	o.facts(facts)
 	o.str("user", c.User)
 	o.attributes(c.Attributes)
+	o.list("groups", c.Groups)
 	o.tls(facts.TLS)
 	o.time("open_time", c.OpenTime)
 	o.time("expire_time", c.ExpireTime)

@@ -109,6 +109,7 @@ func TestConnectionJSONIsTheLibrarys(t *testing.T) {
 			Facts: &hub.Facts{URL: draw(t, text), Host: draw(t, text), RemoteAddress: draw(t, text),
 				Subprotocol: draw(t, text), Extensions: draw(t, text), TLS: tls},
 		}
+		i.Groups = rapid.SliceOfN(rapid.StringMatching(`[A-Za-z0-9_=:@-]{1,20}`), 0, 3).Draw(t, "groups")
 		if draw(t, rapid.Bool()) {
 			i.ExpireTime = draw(t, moment)
 		}
@@ -122,7 +123,7 @@ func TestConnectionJSONIsTheLibrarys(t *testing.T) {
 			Id: i.ID.String(), Node: string(i.ID.Node()), Namespace: i.Namespace, Endpoint: i.Endpoint,
 			State: holdfastv1.Connection_OPEN, Paused: i.Paused, Url: i.Facts.URL, Host: i.Facts.Host,
 			RemoteAddress: i.Facts.RemoteAddress, Headers: headers, Subprotocol: i.Facts.Subprotocol,
-			Extensions: i.Facts.Extensions, User: i.User, Attributes: attributes, Tls: wantTLS,
+			Extensions: i.Facts.Extensions, User: i.User, Attributes: attributes, Groups: i.Groups, Tls: wantTLS,
 			OpenTime: stamp(i.OpenTime), ExpireTime: stamp(i.ExpireTime), BufferedAmount: i.Buffered,
 			MessagesIn: i.Traffic.MessagesIn, BytesIn: i.Traffic.BytesIn,
 			MessagesOut: i.Traffic.MessagesOut, BytesOut: i.Traffic.BytesOut, Seq: i.Seq,

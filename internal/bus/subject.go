@@ -83,7 +83,7 @@ func (s Subjects) Replies(node hub.NodeID) string {
 // Group is `<inbound>.<namespace>.group.<group>`, whose messages go to every member. It fails for names that
 // would not be one token each.
 func (s Subjects) Group(namespace, group string) (subject string, ok bool) {
-	if !validNamespace(namespace) || !validGroup(group) {
+	if !validNamespace(namespace) || !hub.ValidGroup(group) {
 		return "", false
 	}
 	return s.inbound + "." + namespace + ".group." + group, true
@@ -99,18 +99,12 @@ func (s Subjects) ParseGroup(subject string) (namespace, group string, ok bool) 
 		return "", "", false
 	}
 	group, ok = strings.CutPrefix(rest, "group.")
-	return namespace, group, ok && validNamespace(namespace) && validGroup(group)
+	return namespace, group, ok && validNamespace(namespace) && hub.ValidGroup(group)
 }
 
 func validNamespace(s string) bool {
 	return len(s) >= 1 && len(s) <= 32 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
-	})
-}
-
-func validGroup(s string) bool {
-	return len(s) >= 1 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_=:@-", r)
 	})
 }
 

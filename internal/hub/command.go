@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of what backends attach to a connection.
@@ -152,7 +153,7 @@ func (c *Conn) Update(u Update) (Info, error) {
 	if err := c.usableLocked(); err != nil {
 		return Info{}, err
 	}
-	attributes, err := mergeAttributes(c.attributes, u)
+	attributes, err := mergeAttributes(c.attributes, "set_attributes", u)
 	if err != nil {
 		return Info{}, err
 	}
@@ -178,15 +179,21 @@ func (c *Conn) setExpiryLocked(at *time.Time) error {
 		}
 	}
 	stopTimer(c.expiry)
-	c.expiry, c.expireTime = nil, *at
+	c.expiry, c.expireTime = nil, time.Time{}
 	if left > 0 {
-		c.expiry = time.AfterFunc(left, func() { c.socket.Close(CodeExpired, "expired", CauseExpired, nil) })
+		c.expireAtLocked(*at)
 	}
 	return nil
 }
 
-// mergeAttributes answers the attributes after the update, sorted by name.
-func mergeAttributes(old []Attribute, u Update) ([]Attribute, error) {
+// expireAtLocked ends the connection then, or at once when that has passed.
+func (c *Conn) expireAtLocked(at time.Time) {
+	c.expireTime = at
+	c.expiry = time.AfterFunc(time.Until(at), func() { c.socket.Close(CodeExpired, "expired", CauseExpired, nil) })
+}
+
+// mergeAttributes answers the attributes after the update, sorted by name. field is what errors name.
+func mergeAttributes(old []Attribute, field string, u Update) ([]Attribute, error) {
 	if len(u.Set) == 0 && len(u.Remove) == 0 {
 		return old, nil
 	}
@@ -197,7 +204,7 @@ func mergeAttributes(old []Attribute, u Update) ([]Attribute, error) {
 		}
 	}
 	for name, value := range u.Set {
-		if err := validateAttribute(name, value, u.Remove); err != nil {
+		if err := validateAttribute(field, name, value, u.Remove); err != nil {
 			return nil, err
 		}
 		merged = append(merged, Attribute{strings.Clone(name), strings.Clone(value)})
@@ -207,36 +214,39 @@ func mergeAttributes(old []Attribute, u Update) ([]Attribute, error) {
 		size += len(a.Name) + len(a.Value)
 	}
 	if size > MaxAttributes {
-		return nil, Invalid(InvalidAttributes, "set_attributes", fmt.Sprintf("%d bytes in all", size),
+		return nil, Invalid(InvalidAttributes, field, fmt.Sprintf("%d bytes in all", size),
 			fmt.Sprintf("names and values of all attributes together at most %d bytes", MaxAttributes))
 	}
 	slices.SortFunc(merged, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
 	return merged, nil
 }
 
-func validateAttribute(name, value string, removed []string) error {
+func validateAttribute(field, name, value string, removed []string) error {
 	switch {
 	case name == "" || len(name) > MaxAttributeName || hasControl(name):
-		return Invalid(InvalidAttributes, "set_attributes", name,
-			fmt.Sprintf("a name of 1 to %d bytes without control characters", MaxAttributeName))
+		return Invalid(InvalidAttributes, field, name,
+			fmt.Sprintf("a name of 1 to %d bytes of UTF-8 without control characters", MaxAttributeName))
 	case hasControl(value):
-		return Invalid(InvalidAttributes, "set_attributes["+name+"]", value, "a value without control characters")
+		return Invalid(InvalidAttributes, field+"["+name+"]", value, "a value of UTF-8 without control characters")
 	case slices.Contains(removed, name):
 		return Invalid(InvalidAttributes, "remove_attributes", name, "a name that is not also set")
 	}
 	return nil
 }
 
-// ValidateUser checks a user: at most 256 bytes, no control characters.
+// ValidateUser checks a user: at most 256 bytes of UTF-8, no control characters.
 func ValidateUser(field, user string) error {
 	if len(user) > MaxUser || hasControl(user) {
 		return Invalid(InvalidUser, field, user,
-			fmt.Sprintf("at most %d bytes without control characters", MaxUser))
+			fmt.Sprintf("at most %d bytes of UTF-8 without control characters", MaxUser))
 	}
 	return nil
 }
 
-func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
+// hasControl is also for what is not UTF-8: nobody knows what is in it.
+func hasControl(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
+}
 
 // pick answers those attributes that are named, in the order of the names.
 func pick(attributes []Attribute, names []string) []Attribute {

@@ -71,9 +71,10 @@ func (c *Conn) Recording() bool {
 }
 
 // open publishes the first event. Nobody but the registry knows the connection yet.
-func (c *Conn) open() {
+func (c *Conn) open(i *Identity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.adoptLocked(i)
 	c.seq = 1
 	info := c.infoLocked()
 	c.recording = !c.publishLocked(Event{Kind: KindOpen, Seq: 1, Info: &info})

@@ -2,7 +2,7 @@
 // its events and the commands on it. It knows neither sockets nor NATS nor gRPC: it asks a Socket to
 // act and a Publisher to tell.
 //
-// A connection's life: Hub.Open gives it an ID, registers it and publishes its open event; its socket
+// A connection's life: Hub.Expect gives it an ID, Pending.Open registers it and publishes its open event; its socket
 // then calls Message, Ping, Pong and Writable as they happen and Closed once, last. Every event of a
 // connection goes through its own lock to the Publisher, so events leave in the order of their
 // sequence numbers.
@@ -13,7 +13,6 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Hub holds the connections of one node.
@@ -53,22 +52,9 @@ func New(node NodeID, p Publisher) *Hub {
 // Node is the ID that all connection IDs of this hub begin with.
 func (h *Hub) Node() NodeID { return h.node }
 
-// Open makes a connection of a socket: it registers it and publishes its open event. The socket must
-// not report anything before Open has returned. It fails with ErrStopping during Shutdown; then the
-// caller ends the socket.
+// Open makes a connection of a socket of which nothing is known but facts: see Pending.Open.
 func (h *Hub) Open(ep *Endpoint, facts *Facts, s Socket) (*Conn, error) {
-	c := &Conn{
-		hub: h, key: newKey(), endpoint: ep, facts: facts, socket: s,
-		openTime: time.Now(),
-	}
-	if err := h.register(c); err != nil {
-		return nil, err
-	}
-	c.open()
-	if ep.StartPaused {
-		c.armResume(ep.MaxPause)
-	}
-	return c, nil
+	return h.Expect(ep).Open(facts, nil, s)
 }
 
 func (h *Hub) register(c *Conn) error {

@@ -143,7 +143,7 @@ func readGroups(groups []string) error {
 // readGroup refuses an empty group, too.
 func readGroup(field, group string) error {
 	if group == "" {
-		return invalidGroup(field, group)
+		return hub.InvalidGroupName(field, group)
 	}
 	return validateGroup(field, group)
 }

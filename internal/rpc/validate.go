@@ -23,10 +23,7 @@ const (
 	MaxBatch          = 10_000         // connections of one SendMany, AddMembers or RemoveMembers
 )
 
-const (
-	maxNamespace = 32
-	maxGroup     = 128
-)
+const maxNamespace = 32
 
 // confirmations maps the schema's values; what is missing is refused.
 var confirmations = map[holdfastv1.Confirmation]hub.Confirmation{
@@ -123,19 +120,14 @@ func validateNamespace(field, ns string) error {
 
 // validateGroup accepts an empty one: in a filter it means all.
 func validateGroup(field, group string) error {
-	if len(group) > maxGroup || hasOther(group, upper+lower+digits+"_=:@-") {
-		return invalidGroup(field, group)
+	if group != "" && !hub.ValidGroup(group) {
+		return hub.InvalidGroupName(field, group)
 	}
 	return nil
 }
 
-func invalidGroup(field, group string) error {
-	return hub.Invalid(hub.InvalidGroup, field, group, "[A-Za-z0-9_=:@-]{1,128}")
-}
-
 const (
 	lower  = "abcdefghijklmnopqrstuvwxyz"
-	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	digits = "0123456789"
 )
 

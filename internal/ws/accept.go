@@ -32,9 +32,14 @@ type AcceptOptions struct {
 
 // Accepted is a handshake that Check has accepted.
 type Accepted struct {
-	Subprotocol string // the one chosen, or empty
-	key         string
-	header      http.Header // of the request: the extensions are agreed to at the last moment
+	// Subprotocol is the one chosen, or empty. It may be changed to another offer until Upgrade.
+	Subprotocol string
+	// Offers are the subprotocols that the client offers, without those that carry a credential.
+	Offers []string
+	// Header are further fields of the answer, each as wire.CheckAnswerField allows. Empty, until set.
+	Header [][2]string
+	key    string
+	header http.Header // of the request: the extensions are agreed to at the last moment
 }
 
 // Check judges an opening handshake (RFC 6455 4.2.1). A refusal says what to answer instead.
@@ -55,12 +60,13 @@ func Check(r *http.Request, o AcceptOptions) (Accepted, *wire.Refusal) {
 	if refusal != nil {
 		return Accepted{}, refusal
 	}
-	chosen, suits := wire.ChooseSubprotocol(o.Subprotocols, withoutTokens(offers))
+	offers = withoutTokens(offers)
+	chosen, suits := wire.ChooseSubprotocol(o.Subprotocols, offers)
 	if o.SubprotocolRequired && !suits {
 		return Accepted{}, refuse(http.StatusBadRequest,
 			"Sec-WebSocket-Protocol: offers nothing that this endpoint speaks: "+strings.Join(o.Subprotocols, ", "))
 	}
-	return Accepted{Subprotocol: chosen, key: key, header: r.Header}, nil
+	return Accepted{Subprotocol: chosen, Offers: offers, key: key, header: r.Header}, nil
 }
 
 // withoutTokens leaves out entries that carry a credential ("bearer.…"): they are never chosen, so
@@ -154,18 +160,24 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 }
 
 func answerUpgrade(nc net.Conn, a Accepted, extensions string) error {
-	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + wire.AcceptKey(a.key) + "\r\n"
+	var answer strings.Builder
+	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+	field := func(name, value string) { answer.WriteString(name + ": " + value + "\r\n") }
+	field("Sec-WebSocket-Accept", wire.AcceptKey(a.key))
 	if a.Subprotocol != "" {
-		answer += "Sec-WebSocket-Protocol: " + a.Subprotocol + "\r\n"
+		field("Sec-WebSocket-Protocol", a.Subprotocol)
 	}
 	if extensions != "" {
-		answer += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
+		field("Sec-WebSocket-Extensions", extensions)
 	}
+	for _, f := range a.Header {
+		field(f[0], f[1])
+	}
+	answer.WriteString("\r\n")
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
-	if _, err := nc.Write([]byte(answer + "\r\n")); err != nil {
+	if _, err := nc.Write([]byte(answer.String())); err != nil {
 		return err
 	}
 	return nc.SetDeadline(time.Time{})

@@ -71,6 +71,13 @@ func (s *Socket) Open(h *hub.Hub, ep *hub.Endpoint) (*hub.Conn, error) {
 	return c, err
 }
 
+// OpenAs opens an expected connection with this socket.
+func (s *Socket) OpenAs(p *hub.Pending, i *hub.Identity) (*hub.Conn, error) {
+	c, err := p.Open(&hub.Facts{Host: "test"}, i, s)
+	s.change(func() { s.conn = c })
+	return c, err
+}
+
 // change makes a change and wakes everyone in Until.
 func (s *Socket) change(f func()) {
 	s.mu.Lock()

@@ -1,0 +1,49 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/holdfast-broker/holdfast/internal/admission"
+)
+
+// admit has the endpoint's admitter judge a handshake. Without a grant the client has its answer. Nobody waits
+// longer than the client does, or than the broker accepts clients.
+func (e *edge) admit(w http.ResponseWriter, ep *endpoint, req *admission.Request) *admission.Grant {
+	client := req.HTTP.Context()
+	ctx, cancel := context.WithCancel(client)
+	defer cancel()
+	defer context.AfterFunc(e.stopping, cancel)()
+	grant, refusal := ep.admitter.Admit(ctx, req)
+	full := e.closed()
+	switch {
+	case full != nil:
+		e.turnAway(w, full)
+	case client.Err() != nil:
+		e.refused.add("gone")
+	case refusal != nil:
+		e.keepOut(w, refusal)
+	default:
+		return grant
+	}
+	return nil
+}
+
+// keepOut answers a handshake that was refused by an admitter.
+func (e *edge) keepOut(w http.ResponseWriter, r *admission.Refusal) {
+	e.keptOut.add(r.Reason)
+	e.refused.add(strconv.Itoa(r.Status))
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	for _, field := range r.Header {
+		if http.CanonicalHeaderKey(field[0]) == "Content-Type" {
+			header.Del(field[0])
+		}
+		header.Add(field[0], field[1])
+	}
+	header.Set("Connection", "close") // as in refuse
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(r.Body) // the client may be gone
+}

@@ -46,6 +46,7 @@ func TestNodesScenariosLoseNothing(t *testing.T) {
 	}
 	for name, measure := range map[string]measurement{
 		"through another node": through{1, 2, (*caller).stream, perSecond}.measure, "fan-out": fanOut{300, clusterNodes}.measure,
+		"with and without the record": lifeCost{0, 100}.measure,
 	} {
 		f, bad, err := measure(t.Context(), l)
 		if err != nil || bad != (faults{}) || f[0].Value == 0 {

@@ -51,6 +51,7 @@ func rows() []row {
 		row{"push", "SendStream, 4 streams, batches of 64", pushStreams},
 		row{"push", "Send, 32 callers", pushCalls})
 	all = append(all, nodesRows()...)
+	all = append(all, lifeRows()...)
 	for _, peer := range []string{withNATS, withEmbedded, bareEcho} {
 		all = append(all, row{"roundtrip", "10 × 1, " + peer, load{peer: peer, busy: 10, depth: 1}.measure})
 	}

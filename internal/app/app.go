@@ -41,6 +41,7 @@ type broker struct {
 	ops             *http.Server
 	clients         *http.Server
 	tlsReloads      counters // by result
+	proxyRefused    counters // by reason
 
 	startTime time.Time
 	drainCall chan struct{} // closed by DrainNode
@@ -202,7 +203,7 @@ func (b *broker) startOps(context.Context) error {
 			return snapshot{}
 		}
 		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
-		s.tlsReloads = b.tlsReloads.all()
+		s.tlsReloads, s.notProxied = b.tlsReloads.all(), b.proxyRefused.all()
 		return s
 	})
 	b.ops = &http.Server{
@@ -240,7 +241,7 @@ func (b *broker) startClients(context.Context) error {
 		return err
 	}
 	b.clients = &http.Server{
-		Handler:      b.edge.handler(endpoints, b.pages()),
+		Handler:      withClient(b.cfg.Clients.forwarding(), b.edge.handler(endpoints, b.pages())),
 		ReadTimeout:  time.Duration(b.cfg.Clients.HandshakeTimeout), // of TLS, and of a request with its body
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: httpLog(b.logger), ConnState: b.edge.unfinished(b.cfg.Clients).track,

@@ -14,7 +14,7 @@ import (
 // variables, which are HOLDFAST_ and the flag's name in capitals. What has no flag stands only in the
 // file, what has no key ("-") never does. Help and group are what --help says.
 type Config struct {
-	Listen  []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\"."`
+	Listen  []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\". Behind a load balancer: \":8080?proxy_protocol=required\"."`
 	Clients Clients    `yaml:"clients" embed:""`
 	Control Control    `yaml:"control" embed:""`
 	Ops     Ops        `yaml:"ops" embed:""`
@@ -39,6 +39,8 @@ type Listener struct {
 	// Mode of the file of a Unix socket. 0: as the umask says.
 	Mode FileMode `yaml:"mode,omitempty"`
 	TLS  *TLS     `yaml:"tls,omitempty"`
+	// ProxyProtocol: trusted proxies begin connections with a PROXY header: optional or required. Empty: nobody does.
+	ProxyProtocol string `yaml:"proxy_protocol,omitempty"`
 }
 
 // Clients is what all client listeners and endpoints have in common.
@@ -49,6 +51,10 @@ type Clients struct {
 	Handshakes int `yaml:"handshakes" name:"clients-handshakes" group:"clients" placeholder:"NUMBER" help:"Handshakes and plain HTTP connections under way at once; 0: no limit."`
 	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.
 	HandshakeTimeout Duration `yaml:"handshake_timeout" name:"clients-handshake-timeout" group:"clients" placeholder:"TIME" help:"Time for a TLS handshake, and then for a whole HTTP request."`
+	// TrustedProxies are networks whose word about the addresses of clients is believed.
+	TrustedProxies []string `yaml:"trusted_proxies,omitempty" name:"clients-trusted-proxies" group:"clients" placeholder:"NETWORK" help:"Networks of proxies that are believed about the addresses of clients, such as 10.0.0.0/8, or unix for whoever uses a Unix socket; repeatable."`
+	// ProxyHeader is where HTTP proxies say it. Empty: nowhere.
+	ProxyHeader string `yaml:"proxy_header" name:"clients-proxy-header" group:"clients" placeholder:"HEADER" help:"Header in which they name the client: X-Forwarded-For or one of that form, or Forwarded."`
 	// CompressionMemory bounds what compression takes; what does not fit goes uncompressed.
 	CompressionMemory Size `yaml:"compression_memory" name:"clients-compression-memory" group:"clients" placeholder:"SIZE" help:"Memory for compression, of all connections together; what does not fit goes uncompressed."`
 	// Driver of plain sockets.
@@ -190,7 +196,7 @@ type Rates struct {
 func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
-		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, CompressionMemory: deflate.DefaultCeiling, Driver: "epoll"},
+		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, ProxyHeader: "X-Forwarded-For", CompressionMemory: deflate.DefaultCeiling, Driver: "epoll"},
 		Control:   Control{Listen: "127.0.0.1:7400"},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},

@@ -150,7 +150,7 @@ func TestFlagBeforeVariableBeforeFileBeforeDefault(t *testing.T) {
 
 func TestVariablesAreRefusedByName(t *testing.T) {
 	_, err := loadText(t, "", "HOLDFAST_DEMO=maybe", "HOLDFAST_NATS_OUTBOX=1", "HOLDFAST_LISTEN=:8443?x=y", "HOLDFAST_LOG_LEVEL=loud")
-	want := `HOLDFAST_LISTEN: ":8443?x=y" is not an address: want cert=FILE, key=FILE, client_ca=FILE and mode=MODE behind "?", joined by "&"
+	want := `HOLDFAST_LISTEN: ":8443?x=y" is not an address: want cert=FILE, key=FILE, client_ca=FILE, mode=MODE and proxy_protocol=POLICY behind "?", joined by "&"
 HOLDFAST_NATS_OUTBOX: "1" is not a size: want a whole number with a unit B, KiB, MiB or GiB, such as 1MiB
 HOLDFAST_LOG_LEVEL: "loud" is not a log level: want debug, info, warn or error
 HOLDFAST_DEMO: "maybe" is neither true nor false`
@@ -236,7 +236,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("--%s sets %s: want --%s", set.flag, set.key, byKey)
 		}
 	}
-	if n := len(settings()); n != 36 {
+	if n := len(settings()); n != 38 {
 		t.Errorf("%d settings have flags", n)
 	}
 	if got := Variable("nats-tls-ca"); got != "HOLDFAST_NATS_TLS_CA" {

@@ -87,6 +87,7 @@ func (v *checker) clients() {
 	v.count("clients.handshakes", v.Clients.Handshakes, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)
+	v.proxies()
 	v.oneOf("clients.driver", v.Clients.Driver, "epoll", "portable")
 }
 
@@ -123,6 +124,7 @@ func (v *checker) addresses() {
 			}
 		}
 		v.listenerTLS(key+".tls", l.TLS)
+		v.proxyProtocol(key+".proxy_protocol", l.ProxyProtocol)
 	}
 	all = v.address(all, "control.listen", v.Control.Listen)
 	all = v.address(all, "ops.listen", v.Ops.Listen)

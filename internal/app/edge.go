@@ -290,13 +290,15 @@ type counters struct {
 	n  map[string]uint64
 }
 
-func (c *counters) add(label string) {
+// add counts one, and answers how many there have been.
+func (c *counters) add(label string) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == nil {
 		c.n = make(map[string]uint64)
 	}
 	c.n[label]++
+	return c.n[label]
 }
 
 func (c *counters) all() map[string]uint64 {

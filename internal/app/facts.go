@@ -17,7 +17,7 @@ import (
 // request are copied: they share memory with all of its headers.
 func (ep *endpoint) facts(r *http.Request, a ws.Accepted) *hub.Facts {
 	f := &hub.Facts{
-		URL: shownURL(r.URL), Host: strings.Clone(r.Host), RemoteAddress: r.RemoteAddr,
+		URL: shownURL(r.URL), Host: strings.Clone(r.Host), RemoteAddress: strings.Clone(r.RemoteAddr),
 		Subprotocol: strings.Clone(a.Subprotocol), TLS: tlsFacts(r.TLS),
 	}
 	if f.RemoteAddress == "@" { // what net/http calls the other side of a Unix socket

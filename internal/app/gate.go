@@ -91,16 +91,26 @@ func (g *gate) open() bool { return g.most == 0 && g.perClient == 0 && g.perSeco
 // clientOf is the address that a client is counted by. An IPv6 client has a whole /64 at its disposal. The
 // zero value: it came by a Unix socket, and is not counted.
 func clientOf(remote string) netip.Prefix {
-	at, err := netip.ParseAddrPort(remote)
-	if err != nil {
+	addr, ok := addressOf(remote)
+	if !ok {
 		return netip.Prefix{}
 	}
-	addr, bits := at.Addr().Unmap().WithZone(""), 32
+	addr = addr.Unmap().WithZone("")
+	bits := 32
 	if addr.Is6() {
 		bits = 64
 	}
 	client, _ := addr.Prefix(bits)
 	return client
+}
+
+// addressOf reads an address with its port, or one that came without from a proxy.
+func addressOf(remote string) (netip.Addr, bool) {
+	if at, err := netip.ParseAddrPort(remote); err == nil {
+		return at.Addr(), true
+	}
+	addr, err := netip.ParseAddr(remote)
+	return addr, err == nil
 }
 
 // enter counts a connection of an endpoint and of the broker, or says why there are enough. leave is nil

@@ -16,8 +16,12 @@ import (
 // listenClients opens an address for clients: host:port or unix:/path, with or without TLS.
 func (b *broker) listenClients(l Listener) (net.Listener, error) {
 	nl, err := listen(l)
-	if err != nil || l.TLS == nil {
-		return nl, err
+	if err != nil {
+		return nil, err
+	}
+	nl = b.behindProxies(nl, l)
+	if l.TLS == nil {
+		return nl, nil
 	}
 	certs, err := newCertificates(l.TLS, protocolHTTP, b.logger, &b.tlsReloads)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-broker/holdfast/internal/bus"
 	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/proxy"
 	"github.com/holdfast-broker/holdfast/internal/rpc"
 	"github.com/holdfast-broker/holdfast/internal/ws"
 	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
@@ -34,6 +35,7 @@ type snapshot struct {
 
 	overRate   uint64
 	tlsReloads map[string]uint64 // by result
+	notProxied map[string]uint64 // by reason
 
 	compression  int64 // bytes
 	uncompressed deflate.Refused
@@ -102,6 +104,16 @@ func each[K comparable](values func(*snapshot) map[K]uint64, label func(K) strin
 
 func plain(s string) string { return s }
 
+// those is the sample of a family whose labels are known, so that what never happened is seen as 0.
+func those(labels []string, values func(*snapshot) map[string]uint64) func(*snapshot, func(float64, ...string)) {
+	return func(s *snapshot, emit func(float64, ...string)) {
+		all := values(s)
+		for _, label := range labels {
+			emit(float64(all[label]), label)
+		}
+	}
+}
+
 func oneIf(b bool) int {
 	if b {
 		return 1
@@ -129,6 +141,8 @@ var clientMetrics = []metric{
 		each(func(s *snapshot) map[string]uint64 { return s.enough }, plain), "reason"),
 	counter("admission_refused_total", "Of those, the ones that admission refused, by reason.",
 		each(func(s *snapshot) map[string]uint64 { return s.keptOut }, plain), "reason"),
+	counter("proxy_refused_total", "Connections refused because of a missing or wrong PROXY header, by reason.",
+		those(proxy.Reasons, func(s *snapshot) map[string]uint64 { return s.notProxied }), "reason"),
 	counter("connections_over_rate_total", "Times a client sent more than its rates allow; it was not read for a while, or closed.",
 		one(func(s *snapshot) uint64 { return s.overRate })),
 	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",

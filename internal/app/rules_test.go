@@ -56,6 +56,10 @@ var rules = []struct {
 		because: "it judges requests, and reaches nobody but by what it is given",
 	},
 	{
+		pkg:     "internal/proxy",
+		because: "it is bytes, headers and addresses; who is limited or told by them is none of its business",
+	},
+	{
 		pkg: "internal/rpc", ours: []string{"internal/hub", "proto/holdfast/v1"},
 		others: []string{
 			"google.golang.org/grpc", "google.golang.org/protobuf/", "google.golang.org/genproto/googleapis/rpc",

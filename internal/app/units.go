@@ -133,7 +133,7 @@ func (m FileMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil
 
 func (m FileMode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 
-// UnmarshalText reads an address with its TLS files or mode, if any, behind it as a URL would have them:
+// UnmarshalText reads an address with its TLS files, mode and so on, if any, behind it as a URL would have them:
 // ":8443?cert=FILE&key=FILE&client_ca=FILE", "unix:/path?mode=0660".
 func (l *Listener) UnmarshalText(text []byte) error {
 	address, more, found := strings.Cut(string(text), "?")
@@ -155,8 +155,10 @@ func (l *Listener) UnmarshalText(text []byte) error {
 			if err := l.Mode.UnmarshalText([]byte(value)); err != nil {
 				return err
 			}
+		case "proxy_protocol":
+			l.ProxyProtocol = value
 		default:
-			return fmt.Errorf("%q is not an address: want cert=FILE, key=FILE, client_ca=FILE and mode=MODE behind \"?\", joined by \"&\"", text)
+			return fmt.Errorf("%q is not an address: want cert=FILE, key=FILE, client_ca=FILE, mode=MODE and proxy_protocol=POLICY behind \"?\", joined by \"&\"", text)
 		}
 	}
 	if files != (TLS{}) {

@@ -100,7 +100,8 @@ type Connection struct {
 	Url string `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
 	// host: the Host header of the handshake request.
 	Host string `protobuf:"bytes,8,opt,name=host,proto3" json:"host,omitempty"`
-	// remote_address: the peer of the TCP connection, "192.0.2.7:51022"; empty on a Unix socket.
+	// remote_address: the client's, "192.0.2.7:51022"; empty on a Unix socket. Behind a trusted proxy it is
+	// what the proxy says, which may be without a port: "192.0.2.7".
 	RemoteAddress string `protobuf:"bytes,9,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
 	// headers: those of the handshake request that the endpoint's `keep_headers` names (User-Agent by
 	// default), by canonical name. Several headers of one name are joined by ", " (RFC 9110 5.3).

@@ -138,7 +138,9 @@ class Connection(_message.Message):
     host: _builtins.str
     """host: the Host header of the handshake request."""
     remote_address: _builtins.str
-    """remote_address: the peer of the TCP connection, "192.0.2.7:51022"; empty on a Unix socket."""
+    """remote_address: the client's, "192.0.2.7:51022"; empty on a Unix socket. Behind a trusted proxy it is
+    what the proxy says, which may be without a port: "192.0.2.7".
+    """
     subprotocol: _builtins.str
     """subprotocol: the one chosen in the handshake; empty when none was."""
     extensions: _builtins.str

@@ -147,15 +147,15 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 		early = make([]byte, n)
 		_, _ = rw.Read(early)
 	}
-	c := newConn(e, cfg, early)
-	c.agreed(e.agree(a.header, cfg))
-	if err := answerUpgrade(nc, a, c.Extensions()); err != nil {
-		c.forgetCompression()
+	agreed := e.agree(a.header, cfg)
+	if err := answerUpgrade(nc, a, agreed.answer()); err != nil {
+		agreed.forget()
 		_ = nc.Close()
 		return nil, err
 	}
 	limitUnacknowledged(nc, cfg)
-	c.driver = e.drive(c, nc)
+	c := e.drive(nc)
+	c.begin(cfg, agreed, early)
 	return c, nil
 }
 

@@ -31,7 +31,7 @@ const fillLimit = chunkSize - 2*(2+wire.MaxControlPayload) - wire.MaxHeaderSize
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 func (c *Conn) freeBatch(b *batch) {
-	c.engine.buffers.putChunk(b.buf)
+	c.cfg.engine.buffers.putChunk(b.buf)
 	b.buf = nil
 	b.reset()
 	batches.Put(b)
@@ -63,10 +63,10 @@ func (b *batch) frame(op wire.Opcode, payload []byte) {
 // fillLocked takes as many frames off the queue as fit. When there is nothing to write or to tell it
 // answers false, and the caller is not the writer any more.
 func (c *Conn) fillLocked(b *batch) bool {
-	if !c.over.Load() && !c.ending.closeSent {
+	if _, closeSent := c.closeStateLocked(); !closeSent && !c.over.Load() {
 		c.framesLocked(b)
-		if c.queue.refused && c.queue.count == 0 && c.handler != nil {
-			c.queue.refused = false
+		if q := c.queue; q != nil && q.refused && q.count == 0 && c.handler != nil {
+			q.refused = false
 			if !c.closing.Load() {
 				b.writable = c.handler
 			}
@@ -80,23 +80,23 @@ func (c *Conn) fillLocked(b *batch) bool {
 }
 
 func (c *Conn) framesLocked(b *batch) {
-	now := c.engine.clock.now()
+	now, q := c.cfg.engine.clock.now(), c.takeQueueLocked()
 	owed := b.n == 0 && c.pings.due() // by the batch before, which had no room for its ping
 	for b.n < fillLimit {
-		if !c.queue.busy && (owed || c.pings.heartbeat.due) {
+		if !q.busy && (owed || c.pings.heartbeat.due) {
 			c.pingLocked(b, now)
 			owed = false
 		}
-		if !c.queue.next(now, &b.expired) {
+		if !q.next(now, &b.expired) {
 			c.pingLocked(b, now) // one covers all sends of the batch
 			c.closeFrameLocked(b)
 			return
 		}
-		if c.queue.current.compress {
+		if q.current.compress {
 			b.compress = true
 			return
 		}
-		if b.n == 0 && c.queue.lends() {
+		if b.n == 0 && q.lends() {
 			c.lendLocked(b, now)
 			return
 		}
@@ -141,9 +141,7 @@ func (c *Conn) takenLocked(b *batch, n int, now int64) {
 	}
 	if f.ends {
 		b.messages++
-		if c.cfg.IdleTimeout > 0 {
-			c.lastMessage.Store(now)
-		}
+		c.messaged(now)
 	}
 	switch {
 	case f.done == nil:
@@ -153,7 +151,7 @@ func (c *Conn) takenLocked(b *batch, n int, now int64) {
 	default:
 		b.dones = append(b.dones, f.done)
 	}
-	c.engine.buffers.Put(f.buf)
+	c.cfg.engine.buffers.Put(f.buf)
 	c.queue.finish()
 }
 
@@ -180,14 +178,14 @@ func (c *Conn) pingLocked(b *batch, now int64) {
 
 // limitPingLocked sees to it that the clock comes when the oldest ping is overdue.
 func (c *Conn) limitPingLocked(now int64) {
-	if len(c.pings.list) == 0 {
-		c.engine.clock.arm(c, now+int64(c.cfg.HeartbeatTimeout))
+	if a := c.pings.asked; a == nil || len(a.list) == 0 {
+		c.cfg.engine.clock.arm(c, now+int64(c.cfg.HeartbeatTimeout))
 	}
 }
 
 // closeFrameLocked adds our close frame once nothing else can be written.
 func (c *Conn) closeFrameLocked(b *batch) {
-	if !c.ending.closeDue {
+	if due, _ := c.closeStateLocked(); !due {
 		return
 	}
 	var payload [wire.MaxControlPayload]byte

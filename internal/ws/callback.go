@@ -16,8 +16,8 @@ func (c *Conn) caught(v any) bool {
 	if v == nil {
 		return false
 	}
-	c.engine.panics.Add(1)
-	c.engine.logger.Error("panic on a connection", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.cfg.engine.panics.Add(1)
+	c.cfg.engine.logger.Error("panic on a connection", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	c.closeFor(Panic, wire.InternalError, panicText)
 	return true
 }

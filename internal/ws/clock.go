@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -14,7 +15,7 @@ type clock struct {
 
 	mu    sync.Mutex
 	slots [clockSlots]*Conn // heads of doubly linked lists
-	turn  int64             // slots visited so far
+	turn  uint32            // slots visited so far: the tick that is due next
 
 	stop chan struct{}
 	done chan struct{}
@@ -24,9 +25,8 @@ const clockSlots = 512
 
 // alarm is a connection's place in the clock, guarded by clock.mu.
 type alarm struct {
-	due        int64 // 0: not armed
-	slot       int64
 	prev, next *Conn
+	tick       uint32 // 0: not armed; lies in the slot of that number modulo clockSlots
 }
 
 func newClock(resolution time.Duration) *clock {
@@ -45,18 +45,22 @@ func (c *clock) now() int64 { return int64(time.Since(c.start)) }
 func (c *clock) arm(conn *Conn, at int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn.alarm.due != 0 && conn.alarm.due <= at {
+	tick := max(c.tick(at)+1, c.turn, 1) // never one that has passed already
+	if conn.alarm.tick != 0 && conn.alarm.tick <= tick {
 		return
 	}
 	c.unlinkLocked(conn)
-	// Never a slot that this round has passed already.
-	slot := max(at/int64(c.resolution)+1, c.turn) % clockSlots
-	head := c.slots[slot]
-	conn.alarm = alarm{due: max(at, 1), slot: slot, next: head}
-	if head != nil {
-		head.alarm.prev = conn
+	head := &c.slots[tick%clockSlots]
+	conn.alarm = alarm{tick: tick, next: *head}
+	if *head != nil {
+		(*head).alarm.prev = conn
 	}
-	c.slots[slot] = conn
+	*head = conn
+}
+
+// tick is the number of a time's tick. What is too far off for one (13 years at 100 ms) never comes.
+func (c *clock) tick(at int64) uint32 {
+	return uint32(min(max(at, 0)/int64(c.resolution), math.MaxUint32-1))
 }
 
 func (c *clock) disarm(conn *Conn) {
@@ -67,7 +71,7 @@ func (c *clock) disarm(conn *Conn) {
 
 func (c *clock) unlinkLocked(conn *Conn) {
 	a := conn.alarm
-	if a.due == 0 {
+	if a.tick == 0 {
 		return
 	}
 	if a.next != nil {
@@ -76,7 +80,7 @@ func (c *clock) unlinkLocked(conn *Conn) {
 	if a.prev != nil {
 		a.prev.alarm.next = a.next
 	} else {
-		c.slots[a.slot] = a.next
+		c.slots[a.tick%clockSlots] = a.next
 	}
 	conn.alarm = alarm{}
 }
@@ -102,12 +106,14 @@ func (c *clock) dueAt(now int64) []*Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var due []*Conn
-	last := now / int64(c.resolution)
-	c.turn = max(c.turn, last-clockSlots+1) // more than a round behind: each slot once is enough
+	last := c.tick(now)
+	if last >= clockSlots {
+		c.turn = max(c.turn, last-clockSlots+1) // more than a round behind: each slot once is enough
+	}
 	for ; c.turn <= last; c.turn++ {
 		for conn := c.slots[c.turn%clockSlots]; conn != nil; {
 			next := conn.alarm.next
-			if conn.alarm.due <= now {
+			if conn.alarm.tick <= last {
 				c.unlinkLocked(conn)
 				due = append(due, conn)
 			}

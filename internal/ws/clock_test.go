@@ -18,7 +18,7 @@ func (c *clock) expectDue(t *testing.T, now int64, want ...*Conn) {
 		t.Fatalf("%d are due at %v, want %d", len(got), time.Duration(now), len(want))
 	}
 	for i := range want {
-		if got[i] != want[i] || got[i].alarm.due != 0 {
+		if got[i] != want[i] || got[i].alarm.tick != 0 {
 			t.Errorf("number %d at %v is the wrong one or still armed", i, time.Duration(now))
 		}
 	}

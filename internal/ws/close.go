@@ -29,8 +29,7 @@ func (c *Conn) Refuse(detail string) { c.closeFor(MessageTooBig, wire.MessageToo
 // Abandon says that nobody will continue the unfinished message of that number.
 func (c *Conn) Abandon(fragment uint64) {
 	c.writeMu.Lock()
-	om := c.queue.fragmented(fragment)
-	open := om != nil && om.open
+	open := c.queue != nil && c.queue.unfinished(fragment)
 	c.writeMu.Unlock()
 	if open {
 		c.closeFor(Abandoned, wire.InternalError, "message abandoned")
@@ -42,7 +41,7 @@ func (c *Conn) closeFor(cause Cause, code uint16, reason string) {
 	c.writeMu.Lock()
 	var dones []Done
 	if c.causeLocked(cause, 0, nil, reason) {
-		dones = c.queue.clear()
+		dones = c.clearQueueLocked()
 	}
 	c.writeMu.Unlock()
 	c.closeWith(code, reason, nil)
@@ -52,20 +51,21 @@ func (c *Conn) closeFor(cause Cause, code uint16, reason string) {
 // closeWith sees to it that a close frame is written, once.
 func (c *Conn) closeWith(code uint16, reason string, written Done) {
 	c.writeMu.Lock()
-	if sent := c.end.SentCode != 0; sent || c.over.Load() {
+	e := c.endingLocked()
+	if sent := e.SentCode != 0; sent || c.over.Load() {
 		c.writeMu.Unlock()
 		c.answerClose(written, sent)
 		return
 	}
-	c.ending.written = appendDone(c.ending.written, written)
-	if !c.ending.closeDue && !c.ending.closeSent {
-		c.ending.closeDue, c.ending.code, c.ending.reason = true, code, reason
+	e.written = appendDone(e.written, written)
+	if !e.closeDue && !e.closeSent {
+		e.closeDue, e.code, e.reason = true, code, reason
 		c.closing.Store(true)
 		c.limitClosingLocked()
 	}
 	var unread []Done
-	if c.ending.peer || c.ending.lingers {
-		unread = c.queue.clear() // nobody reads it any more
+	if e.peer || e.lingers {
+		unread = c.clearQueueLocked() // nobody reads it any more
 	}
 	c.writeMu.Unlock()
 	c.answer(unread, ErrClosing)
@@ -86,24 +86,25 @@ func (c *Conn) answerClose(written Done, sent bool) {
 }
 
 func (c *Conn) limitClosingLocked() {
-	limit := c.cfg.CloseTimeout
-	if c.ending.lingers {
+	e, limit := c.endingLocked(), c.cfg.CloseTimeout
+	if e.lingers {
 		limit = min(limit, lingerTimeout)
 	}
-	at := c.engine.clock.now() + int64(limit)
-	if c.ending.deadline == 0 || at < c.ending.deadline {
-		c.ending.deadline = at
-		c.engine.clock.arm(c, at)
+	at := c.cfg.engine.clock.now() + int64(limit)
+	if e.deadline == 0 || at < e.deadline {
+		e.deadline = at
+		c.cfg.engine.clock.arm(c, at)
 	}
 }
 
 // closeWritten says that the kernel took our close frame.
 func (c *Conn) closeWritten() {
 	c.writeMu.Lock()
-	c.end.SentCode, c.end.SentReason = c.ending.code, c.ending.reason
-	written := c.ending.written
-	c.ending.written = nil
-	peer, lingers := c.ending.peer, c.ending.lingers
+	e := c.endingLocked()
+	e.SentCode, e.SentReason = e.code, e.reason
+	written := e.written
+	e.written = nil
+	peer, lingers := e.peer, e.lingers
 	c.writeMu.Unlock()
 	c.answer(written, nil)
 	switch {

@@ -69,26 +69,20 @@ func (e *Engine) agree(header http.Header, cfg *Config) *compressed {
 	return &compressed{session: session, extensions: answer}
 }
 
-// agreed makes a new connection one that compresses, unless c is nil.
-func (c *Conn) agreed(with *compressed) {
-	if with != nil {
-		c.compressed = with
-		c.reader.Reset(&c.cfg.compressed)
-	}
-}
-
 // Extensions is what the connection agreed to, as Sec-WebSocket-Extensions says it; empty: nothing.
-func (c *Conn) Extensions() string {
-	if c.compressed == nil {
+func (c *Conn) Extensions() string { return c.compressed.answer() }
+
+func (c *compressed) answer() string {
+	if c == nil {
 		return ""
 	}
-	return c.compressed.extensions
+	return c.extensions
 }
 
-// forgetCompression ends the account of what the connection kept. It may be called twice.
-func (c *Conn) forgetCompression() {
-	if c.compressed != nil {
-		c.compressed.session.Close()
+// forget ends the account of what the connection kept. It may be called twice.
+func (c *compressed) forget() {
+	if c != nil {
+		c.session.Close()
 	}
 }
 
@@ -99,7 +93,7 @@ func (c *Conn) inflate(e *wire.Event) (buf []byte, fault *wire.Fault) {
 		return nil, nil
 	}
 	buf, fault = c.compressed.session.Inflate(e.Payload, deflate.Message{
-		Text: e.Opcode == wire.Text, Limit: c.cfg.MessageSize, Buffers: c.engine.buffers,
+		Text: e.Opcode == wire.Text, Limit: c.cfg.MessageSize, Buffers: c.cfg.engine.buffers,
 	})
 	e.Payload, e.Compressed = buf, false
 	c.reader.Release()
@@ -142,12 +136,12 @@ func (c *Conn) compressFrame(f *outFrame) {
 		c.compressShared(f)
 		return
 	}
-	buf := c.engine.buffers.Get(len(f.payload))
+	buf := c.cfg.engine.buffers.Get(len(f.payload))
 	first := f.op != wire.Continuation
 	if first && f.fin {
 		out, ok := c.compressed.session.Compress(buf, f.payload)
 		if !ok {
-			c.engine.buffers.Put(buf)
+			c.cfg.engine.buffers.Put(buf)
 			return
 		}
 		f.replace(out, true)
@@ -157,7 +151,7 @@ func (c *Conn) compressFrame(f *outFrame) {
 }
 
 func (c *Conn) compressShared(f *outFrame) {
-	ready := f.ready.of.compress(c.compressed.session, c.engine.buffers)
+	ready := f.ready.of.compress(c.compressed.session, c.cfg.engine.buffers)
 	if ready == nil {
 		return
 	}

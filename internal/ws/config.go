@@ -78,12 +78,13 @@ type Config struct {
 	// Compression: zero is off.
 	Compression Compression
 
+	engine     *Engine
 	reader     wire.ReaderConfig
 	compressed wire.ReaderConfig // of connections that agreed to compress
 }
 
 // prepared fills in the defaults.
-func (c Config) prepared(buffers wire.Buffers) *Config {
+func (c Config) prepared(e *Engine) *Config {
 	setDefault(&c.MessageSize, DefaultMessageSize)
 	setDefault(&c.SendQueueBytes, DefaultSendQueueBytes)
 	setDefault(&c.SendQueueMessages, DefaultSendQueueMessages)
@@ -91,7 +92,8 @@ func (c Config) prepared(buffers wire.Buffers) *Config {
 	setDefault(&c.HeartbeatTimeout, DefaultHeartbeatTimeout)
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
 	setDefault(&c.FragmentTimeout, DefaultFragmentTimeout)
-	c.reader = wire.ReaderConfig{MessageLimit: c.MessageSize, FrameLimit: c.FrameSize, FragmentLimit: c.Fragments, Buffers: buffers}
+	c.engine = e
+	c.reader = wire.ReaderConfig{MessageLimit: c.MessageSize, FrameLimit: c.FrameSize, FragmentLimit: c.Fragments, Buffers: e.buffers}
 	c.Compression = c.Compression.prepared()
 	c.compressed = c.reader
 	c.compressed.RSV1, c.compressed.CompressedLimit = true, deflate.Bound(c.MessageSize)

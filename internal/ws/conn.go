@@ -18,7 +18,6 @@ import (
 // closes the stream, answers what is pending, and calls OnClose.
 type Conn struct {
 	// static
-	engine     *Engine
 	cfg        *Config
 	driver     driver
 	compressed *compressed // nil: nothing is
@@ -27,41 +26,38 @@ type Conn struct {
 	acked uint64 // by the peer's side, when the clock's goroutine looked last
 
 	// seen by all
+	lastSign atomic.Int64 // clock time of the last sign of life, or of the end of a hold
+	rtt      atomic.Int64 // of the last answered ping; 0 before
+	limits   atomic.Pointer[limits]
 	started  atomic.Bool
 	over     atomic.Bool   // nothing more is read or written
 	closing  atomic.Bool   // no further message is taken or given to the Handler
 	held     atomic.Uint32 // set of Hold; written under readMu
-	lastSign atomic.Int64  // clock time of the last sign of life, or of the end of a hold
-	rtt      atomic.Int64  // of the last answered ping; 0 before
-
-	lastMessage atomic.Int64 // clock time of the last message, or of the end of a hold; only with an IdleTimeout
-	slowUntil   atomic.Int64 // clock time at which HoldRate ends; 0: not set
-	expires     int64        // clock time at which the lifetime is over, static after Start; 0: never
 
 	// readMu is held while a chunk is processed, never while waiting for one. writeMu may be taken
 	// while it is held, never the reverse.
-	readMu   sync.Mutex
-	reader   wire.Reader
-	kept     *kept // input that a hold interrupted
-	meters   meters
-	deaf     bool // the stream is no longer WebSocket: read and discard
-	peerDone bool // the peer's close frame came
-	pongDue  bool // a ping of this chunk is to be answered; of who reads alone
+	readMu sync.Mutex
+	reader *wire.Reader // nil: no frame or message is unfinished
+	kept   *kept        // input that a hold interrupted
 
 	// writeMu is never held across a system call or a callback.
 	writeMu sync.Mutex
-	handler Handler // nil before Start
-	queue   sendQueue
-	writing bool // someone is the writer: everybody else only queues
-	end     End  // as far as it is known
-	ending  endState
+	handler Handler    // nil before Start
+	queue   *sendQueue // nil: empty
+	ending  *ending    // nil: nothing ends the connection
 	pings   pings
 	out     struct{ messages, bytes uint64 }
+
+	deaf     bool // the stream is no longer WebSocket: read and discard; guarded by readMu
+	peerDone bool // the peer's close frame came; guarded by readMu
+	pongDue  bool // a ping of this chunk is to be answered; of who reads alone
+	writing  bool // someone is the writer: everybody else only queues; guarded by writeMu
 }
 
-// endState is how far the end has come, guarded by writeMu.
-type endState struct {
-	caused    bool // end.Cause is set: the first to end a connection says why
+// ending is how the connection ends, as far as it is known, and how far that has come; guarded by writeMu.
+type ending struct {
+	End
+	caused    bool // Cause is set: the first to end a connection says why
 	peer      bool // the peer's close frame came
 	lingers   bool // the peer is not understood any more, and only gets time to read our close frame
 	closeDue  bool // our close frame, with code and reason, is to be written behind what is queued
@@ -72,28 +68,41 @@ type endState struct {
 	written   []Done // to be told when it is written
 }
 
-// newConn makes a connection that has no driver yet. early is what the peer sent with its handshake.
-func newConn(e *Engine, cfg *Config, early []byte) *Conn {
-	c := &Conn{engine: e, cfg: cfg}
-	c.reader.Reset(&cfg.reader)
-	c.end.Code = wire.AbnormalClosure
+// begin makes a zero Conn one of that Config. early is what the peer sent with its handshake.
+func (c *Conn) begin(cfg *Config, with *compressed, early []byte) {
+	c.cfg, c.compressed = cfg, with
 	if early != nil {
 		c.kept = &kept{rest: early}
 	}
-	return c
+}
+
+// endingLocked is for whoever ends the connection.
+func (c *Conn) endingLocked() *ending {
+	if c.ending == nil {
+		c.ending = &ending{End: End{Code: wire.AbnormalClosure}}
+	}
+	return c.ending
+}
+
+// closeStateLocked says how far our close frame is: nobody wants one, it waits, or it went.
+func (c *Conn) closeStateLocked() (due, sent bool) {
+	if e := c.ending; e != nil {
+		return e.closeDue, e.closeSent
+	}
+	return false, false
 }
 
 // Start begins to read, and tells h. hold keeps it from reading yet. A Conn
 // must be started or terminated; until then it can be sent to.
 func (c *Conn) Start(h Handler, hold Hold) {
-	now := c.engine.clock.now()
+	now := c.cfg.engine.clock.now()
 	c.lastSign.Store(now)
 	c.readMu.Lock()
 	c.held.Store(c.held.Load() | uint32(hold))
 	c.readMu.Unlock()
 	c.writeMu.Lock()
 	c.handler = h
-	c.beginLifeLocked(now)
+	c.beginLife(now)
 	c.pings.begin(now, c.cfg.HeartbeatInterval)
 	c.armLocked(now)
 	c.writeMu.Unlock()
@@ -107,7 +116,7 @@ func (c *Conn) State() State {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	return State{
-		Closing: c.closing.Load() || c.over.Load(), Held: Hold(c.held.Load()), Buffered: c.queue.bytes,
+		Closing: c.closing.Load() || c.over.Load(), Held: Hold(c.held.Load()), Buffered: c.bufferedLocked(),
 		RTT: time.Duration(c.rtt.Load()), MessagesOut: c.out.messages, BytesOut: c.out.bytes,
 	}
 }
@@ -127,16 +136,17 @@ func (c *Conn) stop() {
 	c.driver.interrupt()
 	if !c.started.Load() {
 		c.driver.abandon()
-		c.forgetCompression()
+		c.compressed.forget()
 	}
 }
 
 func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail string) bool {
-	if c.ending.caused {
+	e := c.endingLocked()
+	if e.caused {
 		return false
 	}
-	c.ending.caused = true
-	c.end.Cause, c.end.Tag, c.end.Fault, c.end.Detail = cause, tag, fault, detail
+	e.caused = true
+	e.Cause, e.Tag, e.Fault, e.Detail = cause, tag, fault, detail
 	return true
 }
 
@@ -160,20 +170,21 @@ func (c *Conn) deafen() {
 // conclude is the last that happens to a connection, once: it is over, and nobody reads or writes any more.
 func (c *Conn) conclude() {
 	c.readMu.Lock()
-	c.reader.Discard()
+	c.discardReader()
 	c.kept = nil
 	c.readMu.Unlock()
 
 	c.writeMu.Lock() // whoever takes it from now on sees that it is over
-	unsent := append(c.queue.abandon(), c.ending.written...)
+	e := c.endingLocked()
+	unsent := append(c.abandonQueueLocked(), e.written...)
 	unconfirmed := c.pings.clear()
-	c.ending.written = nil
-	c.end.WasClean = c.ending.peer && c.end.SentCode != 0
-	end := c.end
+	e.written = nil
+	e.WasClean = e.peer && e.SentCode != 0
+	end := e.End
 	c.writeMu.Unlock()
 	c.driver.close(end.WasClean)
-	c.forgetCompression()
-	c.engine.clock.disarm(c)
+	c.compressed.forget()
+	c.cfg.engine.clock.disarm(c)
 	c.answer(unsent, ErrClosing)
 	c.answer(unconfirmed, ErrNotConfirmed)
 	c.ended(end)

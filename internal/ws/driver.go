@@ -54,10 +54,12 @@ type driver interface {
 	close(clean bool)
 }
 
-// drive makes the driver of a new connection, which owns its stream from then on.
-func (e *Engine) drive(c *Conn, nc net.Conn) driver {
-	if p := e.loops.adopt(c, nc); p != nil {
-		return p
+// drive makes a connection and its driver, in one piece, which owns the stream from then on.
+func (e *Engine) drive(nc net.Conn) *Conn {
+	if c := e.loops.adopt(nc); c != nil {
+		return c
 	}
-	return &portable{stream: newStream(nc, e.buffers), conn: c}
+	p := &portable{stream: newStream(nc, e.buffers)}
+	p.conn.driver = p
+	return &p.conn
 }

@@ -52,8 +52,8 @@ func NewEngine(c EngineConfig) *Engine {
 }
 
 // Prepare fills in defaults. A Config is prepared once and then shared by the connections of an
-// endpoint.
-func (e *Engine) Prepare(c Config) *Config { return c.prepared(e.buffers) }
+// endpoint, which are those of this engine.
+func (e *Engine) Prepare(c Config) *Config { return c.prepared(e) }
 
 // Panics is how many panics of Handlers were recovered. Each has closed its connection with 1011.
 func (e *Engine) Panics() uint64 { return e.panics.Load() }

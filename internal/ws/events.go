@@ -47,8 +47,8 @@ func (c *Conn) unasked() {
 func (c *Conn) pinged(payload []byte) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	if !c.ending.closeDue && !c.ending.closeSent {
-		c.queue.answer(payload)
+	if due, sent := c.closeStateLocked(); !due && !sent {
+		c.takeQueueLocked().answer(payload)
 		c.pongDue = true
 	}
 }
@@ -77,9 +77,10 @@ func (c *Conn) breakOff(cause Cause, code uint16, fault *wire.Fault, text string
 	c.deaf = true
 	c.writeMu.Lock()
 	c.causeLocked(cause, 0, fault, text)
-	c.ending.lingers = true
+	e := c.endingLocked()
+	e.lingers = true
 	c.limitClosingLocked()
-	sent := c.end.SentCode != 0
+	sent := e.SentCode != 0
 	c.writeMu.Unlock()
 	if sent {
 		c.driver.closeWrite()
@@ -93,10 +94,11 @@ func (c *Conn) peerClosed(code uint16, reason string) {
 	c.peerDone = true
 	c.closing.Store(true)
 	c.writeMu.Lock()
-	c.end.Code, c.end.Reason = code, reason
-	c.ending.peer = true
+	e := c.endingLocked()
+	e.Code, e.Reason = code, reason
+	e.peer = true
 	c.causeLocked(PeerClose, 0, nil, "")
-	written := c.end.SentCode != 0
+	written := e.SentCode != 0
 	c.writeMu.Unlock()
 	if written {
 		c.stop()

@@ -7,5 +7,8 @@ const ChunkSize = chunkSize
 func (c *Conn) Unaccounted() (bytes, frames, receipts int) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	return c.queue.bytes, c.queue.count, c.queue.receipts + c.pings.receipts
+	if q := c.queue; q != nil {
+		bytes, frames, receipts = q.bytes, q.count, q.receipts
+	}
+	return bytes, frames, receipts + c.pings.receipts()
 }

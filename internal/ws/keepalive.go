@@ -67,8 +67,8 @@ func (c *Conn) beatLocked(now int64) bool {
 // deadLocked answers the cause if the connection is to end now: the peer gave no sign of life, or did
 // not close in time. Whatever is read is a sign of life: a pong may wait behind a long message.
 func (c *Conn) deadLocked(now int64) Cause {
-	if d := c.ending.deadline; d != 0 && now >= d {
-		return c.end.Cause
+	if e := c.ending; e != nil && e.deadline != 0 && now >= e.deadline {
+		return e.Cause
 	}
 	if c.awaitsLifeLocked() && now >= c.lifeDeadlineLocked() {
 		return PingTimeout
@@ -112,12 +112,15 @@ func (c *Conn) lateLocked(now int64) []Done {
 }
 
 func (c *Conn) expiredLocked(now int64) []Done {
+	if c.queue == nil {
+		return nil
+	}
 	return c.queue.remove(func(om *outMessage) bool { return om.expired(now) })
 }
 
 // abandonedLocked: a message was begun with More and not continued in time.
 func (c *Conn) abandonedLocked(now int64) bool {
-	for _, om := range c.queue.messages {
+	for _, om := range c.messagesLocked() {
 		if om.open && now >= om.continued+int64(c.cfg.FragmentTimeout) {
 			return true
 		}
@@ -129,23 +132,23 @@ func (c *Conn) abandonedLocked(now int64) bool {
 func (c *Conn) armLocked(now int64) {
 	next := int64(math.MaxInt64)
 	earliest := func(at int64) { next = min(next, at) }
-	if h := &c.pings.heartbeat; h.next != 0 && !c.closing.Load() {
-		earliest(h.next)
+	if at := c.pings.heartbeat.next; at != 0 && !c.closing.Load() {
+		earliest(at)
 	}
 	if c.awaitsLifeLocked() {
 		earliest(c.lifeDeadlineLocked())
 	}
-	if d := c.ending.deadline; d != 0 {
-		earliest(d)
+	if e := c.ending; e != nil && e.deadline != 0 {
+		earliest(e.deadline)
 	}
-	if at := c.slowUntil.Load(); at != 0 {
+	if at := c.slowUntil(); at != 0 {
 		earliest(at)
 	}
 	c.lifetimesLocked(earliest)
-	if len(c.pings.list) > 0 && c.held.Load() == 0 {
-		earliest(c.pings.deadline(c.cfg.HeartbeatTimeout))
+	if a := c.pings.asked; a != nil && len(a.list) > 0 && c.held.Load() == 0 {
+		earliest(a.deadline(c.cfg.HeartbeatTimeout))
 	}
-	for _, om := range c.queue.messages {
+	for _, om := range c.messagesLocked() {
 		if om.expires != 0 && !om.begun {
 			earliest(om.expires)
 		}
@@ -154,6 +157,6 @@ func (c *Conn) armLocked(now int64) {
 		}
 	}
 	if next != math.MaxInt64 {
-		c.engine.clock.arm(c, max(next, now+1))
+		c.cfg.engine.clock.arm(c, max(next, now+1))
 	}
 }

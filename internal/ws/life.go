@@ -14,11 +14,22 @@ func jittered(d time.Duration) int64 {
 	return int64(d) + rand.Int64N(int64(d)/10+1) - int64(d)/20
 }
 
-// beginLifeLocked starts the idle timeout and the lifetime.
-func (c *Conn) beginLifeLocked(now int64) {
-	c.lastMessage.Store(now)
+// beginLife starts the idle timeout and the lifetime.
+func (c *Conn) beginLife(now int64) {
+	if c.cfg.IdleTimeout <= 0 && c.cfg.Lifetime <= 0 {
+		return
+	}
+	l := c.limited()
+	l.lastMessage.Store(now)
 	if d := int64(c.cfg.Lifetime); d > 0 {
-		c.expires = now + d - rand.Int64N(d/10+1)
+		l.expires.Store(now + d - rand.Int64N(d/10+1))
+	}
+}
+
+// messaged says that a message came or went, or that a hold has ended.
+func (c *Conn) messaged(now int64) {
+	if c.cfg.IdleTimeout > 0 {
+		c.limited().lastMessage.Store(now)
 	}
 }
 
@@ -29,11 +40,22 @@ func (c *Conn) awaitsMessageLocked() bool {
 	return c.cfg.IdleTimeout > 0 && c.held.Load() == 0 && !c.closing.Load()
 }
 
-func (c *Conn) idleAtLocked() int64 { return c.lastMessage.Load() + int64(c.cfg.IdleTimeout) }
+func (c *Conn) idleAtLocked() int64 {
+	return c.limited().lastMessage.Load() + int64(c.cfg.IdleTimeout)
+}
 
 // oldLocked: the lifetime is over.
 func (c *Conn) oldLocked(now int64) bool {
-	return c.expires != 0 && now >= c.expires && !c.closing.Load()
+	at := c.expiresAt()
+	return at != 0 && now >= at && !c.closing.Load()
+}
+
+// expiresAt is the clock time at which the lifetime is over; 0: never.
+func (c *Conn) expiresAt() int64 {
+	if l := c.limits.Load(); l != nil {
+		return l.expires.Load()
+	}
+	return 0
 }
 
 // lifetimesLocked tells earliest when these are.
@@ -41,8 +63,8 @@ func (c *Conn) lifetimesLocked(earliest func(int64)) {
 	if c.awaitsMessageLocked() {
 		earliest(c.idleAtLocked())
 	}
-	if c.expires != 0 && !c.closing.Load() {
-		earliest(c.expires)
+	if at := c.expiresAt(); at != 0 && !c.closing.Load() {
+		earliest(at)
 	}
 }
 

@@ -25,7 +25,7 @@ type loops struct {
 func newLoops(l *slog.Logger) *loops { return &loops{logger: l} }
 
 // adopt takes a plain socket over from the net package; nil if it is none, or has to be driven otherwise.
-func (ls *loops) adopt(c *Conn, nc net.Conn) driver {
+func (ls *loops) adopt(nc net.Conn) *Conn {
 	if ls == nil {
 		return nil
 	}
@@ -43,7 +43,9 @@ func (ls *loops) adopt(c *Conn, nc net.Conn) driver {
 		return nil
 	}
 	_ = nc.Close()
-	return &polled{conn: c, fd: fd, loop: l}
+	p := &polled{fd: int32(fd), loop: l}
+	p.conn.driver = p
+	return &p.conn
 }
 
 // duplicate answers a descriptor of the same socket that the net package knows nothing of. (net.TCPConn.File would make
@@ -193,7 +195,7 @@ func (l *loop) find(ev *unix.EpollEvent) *polled {
 }
 
 func (l *loop) add(p *polled) {
-	if missing := p.fd + 1 - len(l.polled); missing > 0 {
+	if missing := int(p.fd) + 1 - len(l.polled); missing > 0 {
 		l.polled = append(l.polled, make([]*polled, missing)...)
 	}
 	l.polled[p.fd] = p

@@ -10,6 +10,6 @@ import (
 // loops are none: there is no epoll.
 type loops struct{}
 
-func newLoops(*slog.Logger) *loops          { return nil }
-func (*loops) adopt(*Conn, net.Conn) driver { return nil }
-func (*loops) close()                       {}
+func newLoops(*slog.Logger) *loops  { return nil }
+func (*loops) adopt(net.Conn) *Conn { return nil }
+func (*loops) close()               {}

@@ -25,10 +25,9 @@ func TestSizedBuffersComeBack(t *testing.T) {
 	}
 }
 
+// What an idle connection takes is this and little else.
 func TestConnIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(Conn{}); size > 900 {
+	if size := unsafe.Sizeof(Conn{}); size > 240 {
 		t.Errorf("a Conn has %d bytes", size)
-	} else {
-		t.Logf("a Conn has %d bytes", size)
 	}
 }

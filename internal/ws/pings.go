@@ -14,22 +14,27 @@ import (
 // waits for the pong. RFC 6455 5.5.3 lets a peer answer only the latest of several pings, so a pong
 // confirms its ping and all before it. Guarded by Conn.writeMu.
 type pings struct {
-	last      uint32 // number of the last ping that went
 	heartbeat heartbeat
-	list      []sentPing // beside the heartbeat's; at most MaxPings
-	queued    int        // pings in the send queue, which have a place in the list
-	awaiting  []Done     // sends for which a ping is still to go
-	receipts  int        // all who wait
-	restarted int64      // time limits count from here: the end of the last hold
+	asked     *asked // nil: none
+	last      uint32 // number of the last ping that went
 }
 
 // heartbeat is the regular ping. It is kept apart because every connection has one.
 type heartbeat struct {
 	next   int64  // when the next is due; 0: there is no heartbeat
-	due    bool   // one is to go
 	since  int64  // a sign of life is due since then; 0: none is
+	sent   int64  // when the last one went
 	number uint32 // of the last one that went
-	sent   int64  // when it went
+	due    bool   // one is to go
+}
+
+// asked are the pings beside the heartbeat's, and who waits for their pongs.
+type asked struct {
+	list      []sentPing // that went; at most MaxPings
+	queued    int        // in the send queue; each has a place in the list
+	awaiting  []Done     // sends for which a ping is still to go
+	receipts  int        // all who wait
+	restarted int64      // time limits count from here: the end of the last hold
 }
 
 type sentPing struct {
@@ -55,16 +60,50 @@ func (p *pings) begin(now int64, interval time.Duration) {
 	}
 }
 
+// ask is for whoever wants a ping.
+func (p *pings) ask() *asked {
+	if p.asked == nil {
+		p.asked = new(asked)
+	}
+	return p.asked
+}
+
+// settle forgets what is answered when that is all.
+func (p *pings) settle() {
+	if a := p.asked; a != nil && len(a.list) == 0 && a.queued == 0 && a.receipts == 0 {
+		p.asked = nil
+	}
+}
+
 // full: no further ping may go before one is answered.
-func (p *pings) full() bool { return len(p.list)+p.queued >= MaxPings }
+func (a *asked) full() bool { return a != nil && len(a.list)+a.queued >= MaxPings }
+
+// due: sends wait for a ping of ours, which may go.
+func (a *asked) due() bool { return a != nil && len(a.awaiting) > 0 && !a.full() }
 
 // due: a ping of ours is to go.
-func (p *pings) due() bool { return p.heartbeat.due || len(p.awaiting) > 0 && !p.full() }
+func (p *pings) due() bool { return p.heartbeat.due || p.asked.due() }
+
+// receipts is how many sends wait for one.
+func (p *pings) receipts() int {
+	if p.asked == nil {
+		return 0
+	}
+	return p.asked.receipts
+}
 
 // await notes a send that was written and wants a receipt.
 func (p *pings) await(d Done) {
-	p.awaiting = append(p.awaiting, d)
-	p.receipts++
+	a := p.ask()
+	a.awaiting = append(a.awaiting, d)
+	a.receipts++
+}
+
+// restart begins the time limits anew, after a hold.
+func (p *pings) restart(now int64) {
+	if p.asked != nil {
+		p.asked.restarted = now
+	}
 }
 
 // next makes the payload of our next ping, for the heartbeat and for all who wait.
@@ -73,9 +112,9 @@ func (p *pings) next(now int64) (payload ownPing) {
 	if h := &p.heartbeat; h.due {
 		h.due, h.number, h.sent = false, p.last, now
 	}
-	if len(p.awaiting) > 0 && !p.full() {
-		p.list = append(p.list, sentPing{number: p.last, ours: true, at: now, dones: p.awaiting})
-		p.awaiting = nil
+	if a := p.asked; a.due() {
+		a.list = append(a.list, sentPing{number: p.last, ours: true, at: now, dones: a.awaiting})
+		a.awaiting = nil
 	}
 	copy(payload[:], pingMark[:])
 	binary.BigEndian.PutUint32(payload[4:], p.last)
@@ -85,14 +124,15 @@ func (p *pings) next(now int64) (payload ownPing) {
 // sent notes that a ping from the send queue goes now.
 func (p *pings) sent(f *outFrame, now int64) {
 	p.last++
-	p.queued--
+	a := p.ask()
+	a.queued--
 	ping := sentPing{number: p.last, payload: f.payload, at: now}
 	if f.confirmation == Received && f.done != nil {
 		ping.dones = []Done{f.done}
-		p.receipts++
+		a.receipts++
 		f.done = nil
 	}
-	p.list = append(p.list, ping)
+	a.list = append(a.list, ping)
 }
 
 // confirm finds the ping that a pong answers and takes it and all before it off the list. rtt is 0 if
@@ -109,17 +149,28 @@ func (p *pings) confirm(payload []byte, now int64) (answered []sentPing, rtt int
 	if number >= h.number && h.number != 0 && !h.due {
 		h.since = 0
 	}
+	if a := p.asked; a != nil {
+		var asked int64
+		if answered, asked = a.confirm(number, now); asked != 0 {
+			rtt = asked
+		}
+		p.settle()
+	}
+	return answered, rtt, true
+}
+
+// confirm takes the pings up to that number off the list; rtt is that of the last, if it is there.
+func (a *asked) confirm(number uint32, now int64) (answered []sentPing, rtt int64) {
 	n := 0
-	for ; n < len(p.list) && p.list[n].number <= number; n++ {
-		p.receipts -= len(p.list[n].dones)
-		if p.list[n].number == number {
-			rtt = max(now-p.list[n].at, 1)
+	for ; n < len(a.list) && a.list[n].number <= number; n++ {
+		a.receipts -= len(a.list[n].dones)
+		if a.list[n].number == number {
+			rtt = max(now-a.list[n].at, 1)
 		}
 	}
-	answered = p.list[:n:n]
-	p.list = p.list[n:]
-	p.shrink()
-	return answered, rtt, true
+	answered = a.list[:n:n]
+	a.list = a.list[n:]
+	return answered, rtt
 }
 
 // find answers the number of the ping that has this payload. One of ours may have been given up or
@@ -129,48 +180,53 @@ func (p *pings) find(payload []byte) (number uint32, ok bool) {
 		number = binary.BigEndian.Uint32(payload[4:])
 		return number, number-1 < p.last
 	}
-	i := slices.IndexFunc(p.list, func(s sentPing) bool { return !s.ours && bytes.Equal(s.payload, payload) })
+	if p.asked == nil {
+		return 0, false
+	}
+	list := p.asked.list
+	i := slices.IndexFunc(list, func(s sentPing) bool { return !s.ours && bytes.Equal(s.payload, payload) })
 	if i < 0 {
 		return 0, false
 	}
-	return p.list[i].number, true
+	return list[i].number, true
 }
 
 // late takes the pings off the list whose pong is overdue.
 func (p *pings) late(now int64, timeout time.Duration) (dones []Done) {
-	for len(p.list) > 0 && p.deadline(timeout) <= now {
-		dones = append(dones, p.list[0].dones...)
-		p.receipts -= len(p.list[0].dones)
-		p.list = p.list[1:]
+	a := p.asked
+	if a == nil {
+		return nil
 	}
-	p.shrink()
+	for len(a.list) > 0 && a.deadline(timeout) <= now {
+		dones = append(dones, a.list[0].dones...)
+		a.receipts -= len(a.list[0].dones)
+		a.list = a.list[1:]
+	}
+	p.settle()
 	return dones
 }
 
 // deadline of the oldest ping on the list, which must not be empty.
-func (p *pings) deadline(timeout time.Duration) int64 {
-	return max(p.list[0].at, p.restarted) + int64(timeout)
+func (a *asked) deadline(timeout time.Duration) int64 {
+	return max(a.list[0].at, a.restarted) + int64(timeout)
 }
 
 // clear answers all who wait.
 func (p *pings) clear() (dones []Done) {
-	for _, s := range p.list {
+	if p.asked == nil {
+		return nil
+	}
+	for _, s := range p.asked.list {
 		dones = append(dones, s.dones...)
 	}
-	dones = append(dones, p.awaiting...)
-	p.list, p.awaiting, p.receipts = nil, nil, 0
+	dones = append(dones, p.asked.awaiting...)
+	p.asked = nil
 	return dones
-}
-
-func (p *pings) shrink() {
-	if len(p.list) == 0 {
-		p.list = nil
-	}
 }
 
 // ponged tells those who wait for this pong; false if it answers nothing.
 func (c *Conn) ponged(payload []byte) bool {
-	now := c.engine.clock.now()
+	now := c.cfg.engine.clock.now()
 	c.writeMu.Lock()
 	answered, rtt, ok := c.pings.confirm(payload, now)
 	more := ok && c.pings.due() // a place became free

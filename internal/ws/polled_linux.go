@@ -14,13 +14,13 @@ import (
 // Who may use the descriptor: the loop, which alone reads, tells epoll of it and closes it; the writer, for whom the
 // loop waits before it does; and who holds it (use).
 type polled struct {
-	conn   *Conn
+	conn   Conn
 	loop   *loop
-	fd     int
 	parked atomic.Pointer[batch] // of a writer that waits for room
-	users  atomic.Int32          // who holds the descriptor, and closing
-	begun  atomic.Bool           // Conn.Start was called
-	poked  bool                  // guarded by the loop's mutex
+	fd     int32
+	users  atomic.Int32 // who holds the descriptor, and closing
+	begun  atomic.Bool  // Conn.Start was called
+	poked  bool         // guarded by the loop's mutex
 
 	// of the loop's goroutine alone
 	ended      bool // nothing is left to be done
@@ -32,7 +32,7 @@ type polled struct {
 }
 
 func (p *polled) start() {
-	p.conn.engine.running.Add(1)
+	p.conn.cfg.engine.running.Add(1)
 	p.begun.Store(true)
 	p.wake()
 }
@@ -49,7 +49,7 @@ func (p *polled) handOver(b *batch) {
 
 // run does what can be done for the connection now: events are epoll's, or none if somebody poked.
 func (p *polled) run(events uint32) {
-	c := p.conn
+	c := &p.conn
 	if p.ended {
 		return
 	}
@@ -88,7 +88,7 @@ func (p *polled) writeOn(events uint32) {
 // input gives the connection what it kept and what is there to be read, of that one chunk, so that others get their
 // turn. It answers whether more is to be read.
 func (p *polled) input(events uint32) (more bool) {
-	c := p.conn
+	c := &p.conn
 	defer func() {
 		if c.caught(recover()) {
 			c.deafen()
@@ -111,7 +111,7 @@ func (p *polled) input(events uint32) (more bool) {
 }
 
 func (p *polled) read() (more bool) {
-	n, err := syscall.Read(p.fd, p.loop.buf[:])
+	n, err := syscall.Read(int(p.fd), p.loop.buf[:])
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return true
@@ -131,7 +131,7 @@ func (p *polled) unreadable(events uint32) {
 	if events&(unix.EPOLLERR|unix.EPOLLHUP) == 0 {
 		return
 	}
-	if err := socketError(p.fd); err != nil {
+	if err := socketError(int(p.fd)); err != nil {
 		p.conn.finishWith(Transport, err.Error())
 		return
 	}
@@ -161,8 +161,8 @@ func (p *polled) watch(input bool) {
 		p.loop.generation++
 		p.generation = p.loop.generation
 	}
-	ev := unix.EpollEvent{Events: interest, Fd: int32(p.fd), Pad: p.generation}
-	if err := unix.EpollCtl(p.loop.fd, op, p.fd, &ev); err != nil {
+	ev := unix.EpollEvent{Events: interest, Fd: p.fd, Pad: p.generation}
+	if err := unix.EpollCtl(p.loop.fd, op, int(p.fd), &ev); err != nil {
 		p.conn.finishWith(Transport, err.Error())
 		return
 	}
@@ -172,7 +172,7 @@ func (p *polled) watch(input bool) {
 
 func (p *polled) unwatch() {
 	if p.watched {
-		_ = unix.EpollCtl(p.loop.fd, unix.EPOLL_CTL_DEL, p.fd, nil)
+		_ = unix.EpollCtl(p.loop.fd, unix.EPOLL_CTL_DEL, int(p.fd), nil)
 		p.watched = false
 		p.loop.polled[p.fd] = nil
 	}
@@ -181,7 +181,7 @@ func (p *polled) unwatch() {
 // end brings a connection to its end that is over. Who still needs the descriptor will poke.
 func (p *polled) end() {
 	p.unwatch()
-	c := p.conn
+	c := &p.conn
 	c.writeMu.Lock()
 	writing := c.writing
 	c.writeMu.Unlock()
@@ -191,14 +191,14 @@ func (p *polled) end() {
 	if p.begun.Load() {
 		p.ended = true
 		c.conclude()
-		c.engine.running.Done()
+		c.cfg.engine.running.Done()
 	}
 }
 
 // tryWrite writes what the socket takes.
 func (p *polled) tryWrite(b []byte) (int, error) {
 	for {
-		n, err := syscall.Write(p.fd, b)
+		n, err := syscall.Write(int(p.fd), b)
 		switch err {
 		case nil:
 			return n, nil
@@ -211,7 +211,7 @@ func (p *polled) tryWrite(b []byte) (int, error) {
 	}
 }
 
-func (p *polled) closeWrite() { _ = syscall.Shutdown(p.fd, syscall.SHUT_WR) }
+func (p *polled) closeWrite() { _ = syscall.Shutdown(int(p.fd), syscall.SHUT_WR) }
 
 // closing is far above any number of users.
 const closing = 1 << 30
@@ -236,7 +236,7 @@ func (p *polled) backlog() (acked uint64, waiting bool) {
 		return 0, false
 	}
 	defer p.done()
-	return unacknowledged(p.fd)
+	return unacknowledged(int(p.fd))
 }
 
 // release closes the descriptor; false if somebody holds it, who will poke.
@@ -246,7 +246,7 @@ func (p *polled) release() bool {
 	}
 	if !p.closed && p.users.Load() == closing {
 		p.closed = true
-		_ = unix.Close(p.fd)
+		_ = unix.Close(int(p.fd))
 	}
 	return p.closed
 }

@@ -8,14 +8,14 @@ import (
 // portable drives a connection from a goroutine of its own, which waits for input without a buffer where the stream
 // can. Another one exists while the stream is full.
 type portable struct {
+	conn Conn
 	stream
-	conn *Conn
 	gone chan struct{} // closed when the writer has left, for the end to wait; else nil; guarded by Conn.writeMu
 }
 
-func (p *portable) start()            { p.conn.engine.running.Go(p.serve) }
+func (p *portable) start()            { p.conn.cfg.engine.running.Go(p.serve) }
 func (p *portable) abandon()          { p.close(false) }
-func (p *portable) handOver(b *batch) { p.conn.engine.running.Go(func() { p.flush(b) }) }
+func (p *portable) handOver(b *batch) { p.conn.cfg.engine.running.Go(func() { p.flush(b) }) }
 
 // serve is the life of the reading goroutine.
 func (p *portable) serve() {
@@ -68,7 +68,7 @@ func (p *portable) awaitReadable() {
 
 // flush is the writer that may wait for the stream, until nothing is left.
 func (p *portable) flush(b *batch) {
-	c := p.conn
+	c := &p.conn
 	defer c.wroteAll(b)
 	for more := true; more && c.compress(b); more = c.next(b) {
 		c.announce(b)
@@ -84,7 +84,7 @@ func (p *portable) flush(b *batch) {
 
 // awaitWriter waits until nobody writes.
 func (p *portable) awaitWriter() {
-	c := p.conn
+	c := &p.conn
 	var gone chan struct{}
 	c.writeMu.Lock()
 	if c.writing {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
@@ -11,6 +12,8 @@ import (
 // sendQueue holds what waits to be written, in the order in which it may go on the wire: whole
 // messages one after the other, control frames between frames. It is guarded by Conn.writeMu; the
 // zero value is empty and holds no memory.
+//
+// Only a connection that has something to write has one: most have not.
 type sendQueue struct {
 	messages []*outMessage
 	control  []outFrame
@@ -23,6 +26,62 @@ type sendQueue struct {
 	count    int  // its frames: messages, and fragments of messages
 	receipts int  // those of them that want a receipt
 	refused  bool // a message was refused since the queue was last empty
+}
+
+var queues = sync.Pool{New: func() any { return new(sendQueue) }}
+
+// takeQueueLocked answers the queue, which the connection has until the writer leaves it empty.
+func (c *Conn) takeQueueLocked() *sendQueue {
+	if c.queue == nil {
+		c.queue = queues.Get().(*sendQueue)
+	}
+	return c.queue
+}
+
+// parkQueueLocked gives an empty queue back.
+func (c *Conn) parkQueueLocked() {
+	if c.queue != nil && c.queue.empty() {
+		queues.Put(c.queue)
+		c.queue = nil
+	}
+}
+
+// bufferedLocked is the payload in bytes that waits to be written.
+func (c *Conn) bufferedLocked() int {
+	if c.queue == nil {
+		return 0
+	}
+	return c.queue.bytes
+}
+
+// messagesLocked are those that wait to be written.
+func (c *Conn) messagesLocked() []*outMessage {
+	if c.queue == nil {
+		return nil
+	}
+	return c.queue.messages
+}
+
+// clearQueueLocked empties the queue but for a frame that is half written.
+func (c *Conn) clearQueueLocked() []Done {
+	if c.queue == nil {
+		return nil
+	}
+	return c.queue.clear()
+}
+
+// abandonQueueLocked empties the queue for good.
+func (c *Conn) abandonQueueLocked() (dones []Done) {
+	if c.queue != nil {
+		dones = c.queue.abandon()
+		c.parkQueueLocked()
+	}
+	return dones
+}
+
+// empty: nothing waits, nothing is on its way, and nobody waits for room.
+func (q *sendQueue) empty() bool {
+	return !q.busy && q.count == 0 && q.bytes == 0 && !q.refused && len(q.messages) == 0 && len(q.control) == 0 && len(q.pongs) == 0
 }
 
 // room reports whether a message of that size may be queued: always into an empty queue.
@@ -82,6 +141,12 @@ func (q *sendQueue) continues(m *Message, done Done, now int64) {
 func (q *sendQueue) continuable(m *Message) bool {
 	om := q.fragmented(m.Fragment)
 	return om != nil && om.open && om.op == m.Opcode
+}
+
+// unfinished: more is expected of that message.
+func (q *sendQueue) unfinished(number uint64) bool {
+	om := q.fragmented(number)
+	return om != nil && om.open
 }
 
 func (q *sendQueue) fragmented(number uint64) *outMessage {
@@ -213,7 +278,6 @@ func (q *sendQueue) makeRoom(size int, cfg *Config) (dones []Done) {
 	})
 }
 
-// clear empties the queue but for a frame that is half written.
 func (q *sendQueue) clear() (dones []Done) {
 	for _, om := range q.messages {
 		dones = q.drop(om, dones)
@@ -225,7 +289,6 @@ func (q *sendQueue) clear() (dones []Done) {
 	return dones
 }
 
-// abandon empties the queue for good.
 func (q *sendQueue) abandon() []Done {
 	dones := appendDone(q.clear(), q.current.done)
 	*q = sendQueue{}

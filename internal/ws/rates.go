@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -46,6 +47,24 @@ func (m *meter) add(now, n, perSecond int64) bool {
 	return paid-now > burst
 }
 
+// limits is what has to be known of a connection for the limits of its endpoint. Most endpoints have none that needs it
+// while nothing happens.
+type limits struct {
+	lastMessage atomic.Int64 // clock time of the last message, or of the end of a hold; only with an IdleTimeout
+	slowUntil   atomic.Int64 // clock time at which HoldRate ends; 0: not set
+	expires     atomic.Int64 // clock time at which the lifetime is over; 0: never
+	meters      meters
+}
+
+// limited makes the limits of a connection if it has none.
+func (c *Conn) limited() *limits {
+	if l := c.limits.Load(); l != nil {
+		return l
+	}
+	c.limits.CompareAndSwap(nil, new(limits))
+	return c.limits.Load()
+}
+
 // meters are those of one connection, guarded by Conn.readMu.
 type meters struct{ messages, bytes, control meter }
 
@@ -58,12 +77,12 @@ func (c *Conn) charge(e wire.Event, n int) (over bool) {
 	if r.none() {
 		return false
 	}
-	now := c.engine.clock.now()
+	now, m := c.cfg.engine.clock.now(), &c.limited().meters
 	if r.Bytes != 0 {
-		over = c.meters.bytes.add(now, int64(n), r.Bytes)
+		over = m.bytes.add(now, int64(n), r.Bytes)
 	}
 	if r.Messages != 0 && e.Kind == wire.MessageEvent {
-		over = c.meters.messages.add(now, 1, int64(r.Messages)) || over
+		over = m.messages.add(now, 1, int64(r.Messages)) || over
 	}
 	return over
 }
@@ -71,7 +90,7 @@ func (c *Conn) charge(e wire.Event, n int) (over bool) {
 // chargeControl counts a control frame that nothing asked for.
 func (c *Conn) chargeControl() (over bool) {
 	limit := int64(c.cfg.Rates.ControlFrames)
-	return limit != 0 && c.meters.control.add(c.engine.clock.now(), 1, limit)
+	return limit != 0 && c.limited().meters.control.add(c.cfg.engine.clock.now(), 1, limit)
 }
 
 // slowDown keeps the connection from being read until its peer is within its rates again, or closes it.
@@ -80,19 +99,28 @@ func (c *Conn) slowDown() {
 	if c.closing.Load() {
 		return
 	}
-	c.engine.overRate.Add(1)
+	c.cfg.engine.overRate.Add(1)
 	if c.cfg.Rates.Policy == RateClose {
 		c.closeFor(RateLimited, wire.PolicyViolation, "more in a second than this endpoint allows")
 		return
 	}
 	c.held.Store(c.held.Load() | uint32(HoldRate))
-	at := max(c.meters.until(), 1)
-	c.slowUntil.Store(at)
-	c.engine.clock.arm(c, at)
+	l := c.limited()
+	at := max(l.meters.until(), 1)
+	l.slowUntil.Store(at)
+	c.cfg.engine.clock.arm(c, at)
 }
 
 // withinRates answers, once, that the hold of slowDown is over.
 func (c *Conn) withinRates(now int64) bool {
-	at := c.slowUntil.Load()
-	return at != 0 && now >= at && c.slowUntil.CompareAndSwap(at, 0)
+	l, at := c.limits.Load(), c.slowUntil()
+	return at != 0 && now >= at && l.slowUntil.CompareAndSwap(at, 0)
+}
+
+// slowUntil is the clock time at which the hold of slowDown ends; 0: there is none.
+func (c *Conn) slowUntil() int64 {
+	if l := c.limits.Load(); l != nil {
+		return l.slowUntil.Load()
+	}
+	return 0
 }

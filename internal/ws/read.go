@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
@@ -31,11 +32,11 @@ func (c *Conn) Release(h Hold) {
 	if old == 0 || left != 0 {
 		return
 	}
-	now := c.engine.clock.now()
+	now := c.cfg.engine.clock.now()
 	c.lastSign.Store(now)
-	c.lastMessage.Store(now)
+	c.messaged(now)
 	c.writeMu.Lock()
-	c.pings.restarted = now
+	c.pings.restart(now)
 	if !c.over.Load() {
 		c.armLocked(now)
 	}
@@ -74,12 +75,13 @@ func (c *Conn) offerKept() (more, decided bool) {
 	}
 	c.kept = nil
 	more = c.feed(k.rest)
+	c.parkReader()
 	return more, more
 }
 
 // take processes a chunk that was read. False: stop reading, for a hold or for good.
 func (c *Conn) take(chunk []byte) bool {
-	c.lastSign.Store(c.engine.clock.now())
+	c.lastSign.Store(c.cfg.engine.clock.now())
 	more := c.process(chunk)
 	c.answerPing()
 	return more
@@ -88,7 +90,46 @@ func (c *Conn) take(chunk []byte) bool {
 func (c *Conn) process(chunk []byte) bool {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
-	return c.feed(chunk)
+	more := c.feed(chunk)
+	c.parkReader()
+	return more
+}
+
+// readers are there for the chunks that are being read, not one for each connection.
+var readers = sync.Pool{New: func() any { return new(wire.Reader) }}
+
+// takeReader answers the connection's reader, which it has until a chunk ends with nothing unfinished.
+func (c *Conn) takeReader() *wire.Reader {
+	if c.reader == nil {
+		c.reader = readers.Get().(*wire.Reader)
+		c.reader.Reset(c.readerConfig())
+	}
+	return c.reader
+}
+
+func (c *Conn) readerConfig() *wire.ReaderConfig {
+	if c.compressed != nil {
+		return &c.cfg.compressed
+	}
+	return &c.cfg.reader
+}
+
+// parkReader ends the use of a chunk and of what was read from it.
+func (c *Conn) parkReader() {
+	if c.reader == nil {
+		return
+	}
+	if c.reader.Release(); !c.reader.InMessage() {
+		c.discardReader()
+	}
+}
+
+func (c *Conn) discardReader() {
+	if c.reader != nil {
+		c.reader.Discard()
+		readers.Put(c.reader)
+		c.reader = nil
+	}
 }
 
 // feed gives the events in chunk to the Handler, one by one.
@@ -104,7 +145,7 @@ func (c *Conn) feed(chunk []byte) bool {
 			c.kept = &kept{rest: bytes.Clone(chunk)}
 			return false
 		}
-		event, n, fault := c.reader.Next(chunk)
+		event, n, fault := c.takeReader().Next(chunk)
 		if fault != nil {
 			c.fail(fault)
 			return true
@@ -121,11 +162,10 @@ func (c *Conn) feed(chunk []byte) bool {
 		if !taken {
 			c.keep(event, chunk)
 		}
-		if c.engine.buffers.Put(inflated); !taken {
+		if c.cfg.engine.buffers.Put(inflated); !taken {
 			return false
 		}
 	}
-	c.reader.Release()
 	return !c.peerDone && (c.held.Load() == 0 || c.closing.Load())
 }
 
@@ -135,8 +175,8 @@ func (c *Conn) arrived(e wire.Event, n int) {
 	if c.charge(e, n) {
 		c.slowDown()
 	}
-	if c.cfg.IdleTimeout > 0 && (e.Kind == wire.MessageEvent || e.Kind == wire.NoEvent) {
-		c.lastMessage.Store(c.lastSign.Load())
+	if e.Kind == wire.MessageEvent || e.Kind == wire.NoEvent {
+		c.messaged(c.lastSign.Load())
 	}
 }
 
@@ -146,5 +186,4 @@ func (c *Conn) keep(e wire.Event, rest []byte) {
 	e.Payload = bytes.Clone(e.Payload)
 	c.kept = &kept{event: e, rest: bytes.Clone(rest)}
 	c.held.Store(c.held.Load() | uint32(HoldBusy))
-	c.reader.Release()
 }

@@ -18,7 +18,7 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	}
 	c.writeMu.Lock()
 	sent, dropped, err := c.acceptLocked(m, done)
-	sent.Buffered = c.queue.bytes
+	sent.Buffered = c.bufferedLocked()
 	var b *batch
 	if err == nil {
 		b = c.becomeWriterLocked()
@@ -32,7 +32,7 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	if b != nil {
 		c.pump(b)
 		c.writeMu.Lock()
-		sent.Buffered = c.queue.bytes
+		sent.Buffered = c.bufferedLocked()
 		c.writeMu.Unlock()
 	}
 	return sent, err
@@ -47,7 +47,7 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 		return sent, nil, ErrClosing
 	case size > c.cfg.SendQueueBytes:
 		return sent, nil, ErrTooLarge
-	case m.Fragment != 0 && !c.queue.continuable(m):
+	case m.Fragment != 0 && (c.queue == nil || !c.queue.continuable(m)):
 		return sent, nil, ErrFragment
 	}
 	if m.Confirmation == Received {
@@ -55,7 +55,7 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 			return sent, nil, err
 		}
 	}
-	if !c.queue.room(size, c.cfg) {
+	if c.queue != nil && !c.queue.room(size, c.cfg) {
 		if dropped, err = c.makeRoomLocked(size); err != nil {
 			return sent, dropped, err
 		}
@@ -67,23 +67,24 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 // pushLocked answers the number of a message in fragments.
 func (c *Conn) pushLocked(m *Message, done Done) uint64 {
 	compress := m.Fragment == 0 && c.compresses(m)
-	if m.Fragment == 0 && !c.writing && c.queue.pass(m, done, compress) {
+	q := c.takeQueueLocked()
+	if m.Fragment == 0 && !c.writing && q.pass(m, done, compress) {
 		return 0
 	}
-	now := c.engine.clock.now()
+	now := c.cfg.engine.clock.now()
 	if m.Fragment != 0 {
-		c.queue.continues(m, done, now)
+		q.continues(m, done, now)
 		return m.Fragment
 	}
 	var expires int64
 	if m.ExpireAfter > 0 {
 		expires = now + int64(m.ExpireAfter)
-		c.engine.clock.arm(c, expires)
+		c.cfg.engine.clock.arm(c, expires)
 	}
 	if m.More {
-		c.engine.clock.arm(c, now+int64(c.cfg.FragmentTimeout))
+		c.cfg.engine.clock.arm(c, now+int64(c.cfg.FragmentTimeout))
 	}
-	return c.queue.push(m, done, expires, now, compress)
+	return q.push(m, done, expires, now, compress)
 }
 
 // makeRoomLocked applies the endpoint's policy to a full queue.
@@ -106,7 +107,11 @@ func (c *Conn) receiptLocked() error {
 	if c.held.Load() != 0 {
 		return ErrHeld
 	}
-	if c.queue.receipts+c.pings.receipts >= MaxReceipts {
+	waiting := c.pings.receipts()
+	if c.queue != nil {
+		waiting += c.queue.receipts
+	}
+	if waiting >= MaxReceipts {
 		return ErrTooManyPings
 	}
 	return nil
@@ -140,9 +145,9 @@ func (c *Conn) controlLocked(f outFrame) error {
 		return ErrClosing
 	case f.confirmation == Received && c.held.Load() != 0:
 		return ErrHeld
-	case f.op == wire.Ping && c.pings.full():
+	case f.op == wire.Ping && c.pings.asked.full():
 		return ErrTooManyPings
-	case len(c.queue.control) >= MaxPings:
+	case c.queue != nil && len(c.queue.control) >= MaxPings:
 		c.queue.refused = true
 		return ErrQueueFull
 	}
@@ -150,8 +155,9 @@ func (c *Conn) controlLocked(f outFrame) error {
 		f.done = nil
 	}
 	if f.op == wire.Ping {
-		c.pings.queued++
+		c.pings.ask().queued++
 	}
-	c.queue.control = append(c.queue.control, f)
+	q := c.takeQueueLocked()
+	q.control = append(q.control, f)
 	return nil
 }

@@ -15,7 +15,7 @@ func (c *Conn) becomeWriterLocked() *batch {
 		return nil
 	}
 	b := batches.Get().(*batch)
-	b.buf = c.engine.buffers.chunk()
+	b.buf = c.cfg.engine.buffers.chunk()
 	c.writing = true
 	if !c.fillLocked(b) {
 		c.freeBatch(b)
@@ -98,8 +98,10 @@ func (c *Conn) writeFailed(b *batch, err error) {
 func (c *Conn) next(b *batch) bool {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	c.queue.bytes -= b.payload
-	c.queue.count -= b.frames
+	if q := c.queue; q != nil {
+		q.bytes -= b.payload
+		q.count -= b.frames
+	}
 	c.out.messages += uint64(b.messages)
 	c.out.bytes += uint64(b.payload)
 	b.reset()
@@ -107,4 +109,7 @@ func (c *Conn) next(b *batch) bool {
 }
 
 // leaveLocked: the writer is done.
-func (c *Conn) leaveLocked() { c.writing = false }
+func (c *Conn) leaveLocked() {
+	c.writing = false
+	c.parkQueueLocked()
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -51,7 +52,8 @@ func (c *Conn) Close(code uint16, reason string, cause Cause, written Done, ende
 			c.mu.Unlock()
 			return ErrNotFound
 		}
-		c.closers = append(c.closers, ended)
+		x := c.changeExtrasLocked()
+		x.closers = append(x.closers, ended)
 		c.mu.Unlock()
 	}
 	c.socket.Close(code, reason, cause, written)
@@ -73,53 +75,69 @@ func (c *Conn) Pause(d time.Duration) (time.Time, error) {
 	if d == 0 {
 		d = limit
 	}
-	if err := c.usable(); err != nil {
+	p, err := c.pausing()
+	if err != nil {
 		return time.Time{}, err
 	}
-	c.pauseMu.Lock()
-	defer c.pauseMu.Unlock()
-	at := c.armResumeLocked(d)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.arm(c, d)
+	at := time.Now().Add(d)
 	c.socket.Pause()
 	return at, nil
 }
 
 // Resume reads from a paused connection again.
 func (c *Conn) Resume() error {
-	if err := c.usable(); err != nil {
+	p, err := c.pausing()
+	if err != nil {
 		return err
 	}
-	c.pauseMu.Lock()
-	defer c.pauseMu.Unlock()
-	stopTimer(c.resume)
-	c.resume = nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.disarm()
 	c.socket.Resume()
 	return nil
 }
 
-// armResume sets the end of a pause that began with the connection.
-func (c *Conn) armResume(d time.Duration) {
-	c.pauseMu.Lock()
-	defer c.pauseMu.Unlock()
-	c.armResumeLocked(d)
+// pause is the end of a connection's pause. Its mutex makes a change of the timer and of the socket one step. The
+// reading side, which a Pause waits for, never takes it.
+type pause struct {
+	mu     sync.Mutex
+	resume *time.Timer // nil while not paused
 }
 
-func (c *Conn) armResumeLocked(d time.Duration) time.Time {
-	stopTimer(c.resume)
-	c.resume = time.AfterFunc(d, func() { _ = c.Resume() })
-	return time.Now().Add(d)
+func (p *pause) arm(c *Conn, d time.Duration) {
+	p.disarm()
+	p.resume = time.AfterFunc(d, func() { _ = c.Resume() })
 }
 
-func (c *Conn) stopResume() {
-	c.pauseMu.Lock()
-	defer c.pauseMu.Unlock()
-	stopTimer(c.resume)
-	c.resume = nil
+func (p *pause) disarm() {
+	stopTimer(p.resume)
+	p.resume = nil
 }
 
-func (c *Conn) usable() error {
+// pausing is for whoever pauses or resumes a connection, while that can be done.
+func (c *Conn) pausing() (*pause, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.usableLocked()
+	if err := c.usableLocked(); err != nil {
+		return nil, err
+	}
+	x := c.changeExtrasLocked()
+	if x.pause == nil {
+		x.pause = new(pause)
+	}
+	return x.pause, nil
+}
+
+// armResume sets the end of a pause that began with the connection.
+func (c *Conn) armResume(d time.Duration) {
+	if p, err := c.pausing(); err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.arm(c, d)
+	}
 }
 
 // usableLocked is nil while messages can still be sent.
@@ -153,15 +171,16 @@ func (c *Conn) Update(u Update) (Info, error) {
 	if err := c.usableLocked(); err != nil {
 		return Info{}, err
 	}
-	attributes, err := mergeAttributes(c.attributes, "set_attributes", u)
+	attributes, err := mergeAttributes(c.extrasLocked().attributes, "set_attributes", u)
 	if err != nil {
 		return Info{}, err
 	}
 	if err := c.setExpiryLocked(u.Expire); err != nil {
 		return Info{}, err
 	}
-	c.attributes = attributes
-	c.carried = pick(attributes, c.endpoint.EventAttributes)
+	x := c.changeExtrasLocked()
+	x.attributes = attributes
+	x.carried = pick(attributes, c.endpoint.EventAttributes)
 	if u.User != nil {
 		c.setUserLocked(*u.User)
 	}
@@ -178,8 +197,9 @@ func (c *Conn) setExpiryLocked(at *time.Time) error {
 			return Invalid(InvalidExpireTime, "expire_time", at.UTC().Format(time.RFC3339Nano), "a time in the future")
 		}
 	}
-	stopTimer(c.expiry)
-	c.expiry, c.expireTime = nil, time.Time{}
+	x := c.changeExtrasLocked()
+	stopTimer(x.expiry)
+	x.expiry, x.expireTime = nil, time.Time{}
 	if left > 0 {
 		c.expireAtLocked(*at)
 	}
@@ -188,8 +208,9 @@ func (c *Conn) setExpiryLocked(at *time.Time) error {
 
 // expireAtLocked ends the connection then, or at once when that has passed.
 func (c *Conn) expireAtLocked(at time.Time) {
-	c.expireTime = at
-	c.expiry = time.AfterFunc(time.Until(at), func() { c.socket.Close(CodeExpired, "expired", CauseExpired, nil) })
+	x := c.changeExtrasLocked()
+	x.expireTime = at
+	x.expiry = time.AfterFunc(time.Until(at), func() { c.socket.Close(CodeExpired, "expired", CauseExpired, nil) })
 }
 
 // mergeAttributes answers the attributes after the update, sorted by name. field is what errors name.

@@ -5,37 +5,61 @@ import (
 	"time"
 )
 
-// Conn is one connection from its open event to its close event.
+// Conn is one connection from its open event to its close event. There are very many of them, most of which do nothing
+// most of the time: what few have lies in extras.
 type Conn struct {
 	// static after Open
 	hub      *Hub
-	key      key
 	endpoint *Endpoint
-	facts    *Facts
 	socket   Socket
-	openTime time.Time
+	facts    packedFacts
+	opened   int64 // nanoseconds since 1970
+	key      key
+
+	// guarded by mu
+	ended     bool
+	recording bool // the open event is not published yet: nothing else may be
+	writable  bool // a writable event waits for that
 
 	// mu orders the events: whoever publishes holds it. The Publisher does not block, and nothing
 	// else that could is called under it.
-	mu         sync.Mutex
-	seq        uint64
-	in         Traffic // only MessagesIn and BytesIn
+	mu     sync.Mutex
+	seq    uint64
+	in     struct{ messages, bytes uint64 }
+	extras *extras // nil: there is none
+}
+
+// extras are what a connection has only once somebody has given it something, guarded by Conn.mu.
+type extras struct {
 	user       string
 	attributes []Attribute // sorted by name; replaced, never changed
 	carried    []Attribute // those that message events carry
-	ended      bool
-	recording  bool        // the open event is not published yet: nothing else may be
-	writable   bool        // a writable event waits for that
+	tls        *TLS
 	expiry     *time.Timer // ends the connection; nil without expiry
 	expireTime time.Time
 	closers    []func(*Closed) // waiting for the end
 	requests   *requests       // nil until a request_id is used
 	sets       *memberships    // nil until it is in a group or has a user
+	pause      *pause          // nil: was never paused
+}
 
-	// pauseMu makes a change of the timer and of the socket one step. The reading side, which a Pause
-	// waits for, never takes it.
-	pauseMu sync.Mutex
-	resume  *time.Timer // ends a pause; nil while not paused
+// noExtras stand for those of a connection that has none. Nobody changes them.
+var noExtras extras
+
+// extrasLocked are there to be read.
+func (c *Conn) extrasLocked() *extras {
+	if c.extras == nil {
+		return &noExtras
+	}
+	return c.extras
+}
+
+// changeExtrasLocked are there to be changed.
+func (c *Conn) changeExtrasLocked() *extras {
+	if c.extras == nil {
+		c.extras = new(extras)
+	}
+	return c.extras
 }
 
 // ID is the connection's ID.
@@ -45,7 +69,7 @@ func (c *Conn) ID() ID { return ID{node: c.hub.node, key: c.key} }
 func (c *Conn) AppendID(dst []byte) []byte { return c.ID().append(dst) }
 
 // OpenTime is when the connection was accepted.
-func (c *Conn) OpenTime() time.Time { return c.openTime }
+func (c *Conn) OpenTime() time.Time { return time.Unix(0, c.opened) }
 
 // Endpoint is what the connection was accepted under.
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
@@ -83,7 +107,7 @@ func (c *Conn) open(i *Identity) {
 // publishLocked fills in what every event has in common and hands it to the bus, then to watches.
 func (c *Conn) publishLocked(e Event) bool {
 	e.Conn = c
-	e.User = c.user
+	e.User = c.extrasLocked().user
 	taken := c.hub.publisher.Publish(e)
 	if taken || e.Kind == KindOpen {
 		c.hub.watches.deliver(&e)
@@ -99,13 +123,13 @@ func (c *Conn) Message(op Opcode, payload []byte) bool {
 	if c.ended {
 		return true
 	}
-	e := Event{Kind: KindMessage, Opcode: op, Seq: c.seq + 1, Payload: payload, Attributes: c.carried}
+	e := Event{Kind: KindMessage, Opcode: op, Seq: c.seq + 1, Payload: payload, Attributes: c.extrasLocked().carried}
 	if !c.publishLocked(e) {
 		return false
 	}
 	c.seq++
-	c.in.MessagesIn++
-	c.in.BytesIn += uint64(len(payload))
+	c.in.messages++
+	c.in.bytes += uint64(len(payload))
 	return true
 }
 
@@ -146,21 +170,26 @@ func (c *Conn) Closed(end End) {
 	}
 	c.ended = true
 	c.seq++
+	x := c.extrasLocked()
 	closed := &Closed{
 		ID: c.ID(), Namespace: c.endpoint.Namespace, Endpoint: c.endpoint.Path,
-		User: c.user, Attributes: c.attributes, End: end,
-		OpenTime: c.openTime, CloseTime: time.Now(), Traffic: c.trafficLocked(state),
+		User: x.user, Attributes: x.attributes, End: end,
+		OpenTime: c.OpenTime(), CloseTime: time.Now(), Traffic: c.trafficLocked(state),
 	}
-	stopTimer(c.expiry)
-	closers := c.closers
-	c.closers = nil
+	stopTimer(x.expiry)
+	closers := x.closers
 	// Forgotten first: who has seen the close event does not find the connection any more, and who
 	// still finds it, after beginning to watch, will see the event.
 	c.leaveAllLocked()
 	c.hub.forget(c, closed)
 	c.publishLocked(Event{Kind: KindClose, Seq: c.seq, Closed: closed})
+	p := x.pause
 	c.mu.Unlock()
-	c.stopResume()
+	if p != nil {
+		p.mu.Lock()
+		p.disarm()
+		p.mu.Unlock()
+	}
 	for _, f := range closers {
 		f(closed)
 	}
@@ -168,9 +197,9 @@ func (c *Conn) Closed(end End) {
 }
 
 func (c *Conn) trafficLocked(s SocketState) Traffic {
-	t := c.in
-	t.MessagesOut, t.BytesOut = s.MessagesOut, s.BytesOut
-	return t
+	return Traffic{
+		MessagesIn: c.in.messages, BytesIn: c.in.bytes, MessagesOut: s.MessagesOut, BytesOut: s.BytesOut,
+	}
 }
 
 // stats are what Hub.Stats adds up.
@@ -189,12 +218,12 @@ func (c *Conn) Info() Info {
 }
 
 func (c *Conn) infoLocked() Info {
-	s := c.socket.State()
+	s, x := c.socket.State(), c.extrasLocked()
 	return Info{
 		ID: c.ID(), Namespace: c.endpoint.Namespace, Endpoint: c.endpoint.Path,
-		Closing: s.Closing, Paused: s.Paused, Facts: c.facts,
-		User: c.user, Attributes: c.attributes, Groups: c.groupNamesLocked(),
-		OpenTime: c.openTime, ExpireTime: c.expireTime,
+		Closing: s.Closing, Paused: s.Paused, Facts: c.facts.unpack(x.tls),
+		User: x.user, Attributes: x.attributes, Groups: c.groupNamesLocked(),
+		OpenTime: c.OpenTime(), ExpireTime: x.expireTime,
 		RTT: s.RTT, Buffered: s.Buffered, Traffic: c.trafficLocked(s), Seq: c.seq,
 	}
 }

@@ -62,8 +62,9 @@ func (c *Conn) Leave(groups []string) error {
 	}
 	for _, g := range groups {
 		if i, member := c.findGroupLocked(g); member {
-			c.hub.leave(c.sets.groups[i])
-			c.sets.groups = slices.Delete(c.sets.groups, i, i+1)
+			sets := c.setsLocked()
+			c.hub.leave(sets.groups[i])
+			sets.groups = slices.Delete(sets.groups, i, i+1)
 		}
 	}
 	return nil
@@ -89,15 +90,16 @@ func (h *Hub) leave(m *membership) {
 // setUserLocked says who the client is. The connection can be found by its new user before it cannot by
 // its old one, so that it is always found.
 func (c *Conn) setUserLocked(user string) {
-	if user == c.user {
+	x := c.changeExtrasLocked()
+	if user == x.user {
 		return
 	}
 	sets := c.setsLocked()
 	old := sets.user
-	c.user, sets.user = "", nil
+	x.user, sets.user = "", nil
 	if user != "" {
 		sets.user, _ = c.hub.users.add(c, setName{c.endpoint.Namespace, user})
-		c.user = sets.user.name()
+		x.user = sets.user.name()
 	}
 	if old != nil {
 		c.hub.users.remove(old)
@@ -106,30 +108,32 @@ func (c *Conn) setUserLocked(user string) {
 
 // leaveAllLocked ends every membership, at the end of the connection.
 func (c *Conn) leaveAllLocked() {
-	if c.sets == nil {
+	sets := c.extrasLocked().sets
+	if sets == nil {
 		return
 	}
-	for _, m := range c.sets.groups {
+	for _, m := range sets.groups {
 		c.hub.leave(m)
 	}
-	if m := c.sets.user; m != nil {
+	if m := sets.user; m != nil {
 		c.hub.users.remove(m)
 	}
-	c.sets = nil
+	c.extras.sets = nil
 }
 
 func (c *Conn) setsLocked() *memberships {
-	if c.sets == nil {
-		c.sets = &memberships{}
+	x := c.changeExtrasLocked()
+	if x.sets == nil {
+		x.sets = &memberships{}
 	}
-	return c.sets
+	return x.sets
 }
 
 func (c *Conn) groupsLocked() []*membership {
-	if c.sets == nil {
-		return nil
+	if sets := c.extrasLocked().sets; sets != nil {
+		return sets.groups
 	}
-	return c.sets.groups
+	return nil
 }
 
 // findGroupLocked answers where in the sorted memberships that group is, or would be.

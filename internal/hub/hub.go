@@ -102,7 +102,7 @@ func (h *Hub) EachOpen(visit func(c *Conn, user string)) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.seq > 0 && !c.ended {
-			visit(c, c.user)
+			visit(c, c.extrasLocked().user)
 		}
 	})
 }

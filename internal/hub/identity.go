@@ -68,8 +68,9 @@ func (c *Conn) adoptLocked(i *Identity) {
 	if i == nil {
 		return
 	}
-	c.attributes = i.attributes
-	c.carried = pick(i.attributes, c.endpoint.EventAttributes)
+	x := c.changeExtrasLocked()
+	x.attributes = i.attributes
+	x.carried = pick(i.attributes, c.endpoint.EventAttributes)
 	c.setUserLocked(i.user)
 	for _, g := range i.groups {
 		c.joinLocked(g)

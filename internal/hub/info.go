@@ -17,34 +17,6 @@ type Endpoint struct {
 	StartPaused bool
 }
 
-// Facts are what a handshake says about a connection. They never change.
-type Facts struct {
-	URL           string
-	Host          string
-	RemoteAddress string
-	Headers       []Header // by name; only those the endpoint keeps
-	Subprotocol   string
-	Extensions    string
-	TLS           *TLS // nil on a plain connection
-}
-
-// Header is one kept header of the handshake request, its values joined by ", ".
-type Header struct{ Name, Value string }
-
-// TLS holds facts of a TLS session.
-type TLS struct {
-	Version, CipherSuite, ServerName string
-	ClientCertificate                *ClientCertificate // nil when none was presented
-}
-
-// ClientCertificate holds facts of a verified client certificate.
-type ClientCertificate struct {
-	Subject, Issuer, SerialNumber string
-	DNSNames                      []string
-	SHA256                        string
-	NotAfter                      time.Time
-}
-
 // Info is a connection at one moment.
 type Info struct {
 	ID        ID

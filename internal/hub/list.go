@@ -54,11 +54,11 @@ func (c *Conn) matches(f *Filter) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.User != "" && f.User != c.user || f.Group != "" && !c.inGroupLocked(f.Group) {
+	if f.User != "" && f.User != c.extrasLocked().user || f.Group != "" && !c.inGroupLocked(f.Group) {
 		return false
 	}
 	for name, value := range f.Attributes {
-		if !slices.Contains(c.attributes, Attribute{name, value}) {
+		if !slices.Contains(c.extrasLocked().attributes, Attribute{name, value}) {
 			return false
 		}
 	}

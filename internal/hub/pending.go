@@ -15,13 +15,16 @@ func (h *Hub) Expect(ep *Endpoint) *Pending { return &Pending{hub: h, key: newKe
 // ID is the ID that the connection will have.
 func (p *Pending) ID() ID { return ID{node: p.hub.node, key: p.key} }
 
-// Open makes a connection of a socket: it registers it and publishes its open event. i may be nil. The
+// Open makes a connection of a socket: it registers it and publishes its open event. Facts are copied; i may be nil. The
 // socket must not report anything before Open has returned. It fails with ErrStopping during Shutdown; then
 // the caller ends the socket.
 func (p *Pending) Open(facts *Facts, i *Identity, s Socket) (*Conn, error) {
 	c := &Conn{
-		hub: p.hub, key: p.key, endpoint: p.endpoint, facts: facts, socket: s,
-		openTime: time.Now(),
+		hub: p.hub, key: p.key, endpoint: p.endpoint, facts: packFacts(facts), socket: s,
+		opened: time.Now().UnixNano(),
+	}
+	if facts.TLS != nil {
+		c.extras = &extras{tls: facts.TLS}
 	}
 	if err := p.hub.register(c); err != nil {
 		return nil, err

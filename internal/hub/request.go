@@ -54,21 +54,22 @@ func (r *requests) tried(q *request, taken bool) {
 // sendOnce sends unless the request ID is known; then it answers as the first send did.
 func (c *Conn) sendOnce(m *Message, id string, done Done) (Sent, error) {
 	c.mu.Lock()
-	if c.requests == nil {
-		c.requests = &requests{}
+	x := c.changeExtrasLocked()
+	if x.requests == nil {
+		x.requests = &requests{}
 	}
-	if q := c.requests.find(id); q != nil {
+	if q := x.requests.find(id); q != nil {
 		c.mu.Unlock()
 		return c.repeat(q, m.Confirmation, done)
 	}
 	q := &request{id: id, answered: make(chan struct{})}
-	c.requests.try(q)
+	x.requests.try(q)
 	c.mu.Unlock()
 
 	// Not under the lock: the socket may write, and call back, before it returns.
 	q.sent, q.err = c.socket.Send(m, func(o Outcome) { c.settle(q, o, done) })
 	c.mu.Lock()
-	c.requests.tried(q, q.err == nil) // what was not taken must be tried again
+	x.requests.tried(q, q.err == nil) // what was not taken must be tried again
 	c.mu.Unlock()
 	close(q.answered)
 	if q.err == nil && m.Confirmation == Queued {

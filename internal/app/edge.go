@@ -66,6 +66,7 @@ func (e *edge) closed() *enough {
 // endpoint is one configured path, prepared for its connections.
 type endpoint struct {
 	key      string // of its settings: "endpoints[0]"
+	log      *slog.Logger
 	gate     gate
 	accept   ws.AcceptOptions
 	admitter admission.Admitter // nil: everybody may connect
@@ -216,7 +217,7 @@ func (e *edge) connect(w http.ResponseWriter, ep *endpoint, a ws.Accepted, who *
 		return false
 	}
 	who.facts.Extensions = conn.Extensions()
-	s := &socket{ws: conn, cfg: ep.socket, leave: who.leave, log: e.logger}
+	s := &socket{ws: conn, at: ep, leave: who.leave}
 	var hold ws.Hold
 	if ep.hub.StartPaused {
 		hold = ws.HoldPaused

@@ -13,19 +13,19 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/ws"
 )
 
-// facts are what the handshake says about a connection. Credentials are not among them. Strings of the
-// request are copied: they share memory with all of its headers.
+// facts are what the handshake says about a connection. Credentials are not among them. The strings are the
+// request's own: the hub keeps copies.
 func (ep *endpoint) facts(r *http.Request, a ws.Accepted) *hub.Facts {
 	f := &hub.Facts{
-		URL: shownURL(r.URL), Host: strings.Clone(r.Host), RemoteAddress: strings.Clone(r.RemoteAddr),
-		Subprotocol: strings.Clone(a.Subprotocol), TLS: tlsFacts(r.TLS),
+		URL: shownURL(r.URL), Host: r.Host, RemoteAddress: r.RemoteAddr,
+		Subprotocol: a.Subprotocol, TLS: tlsFacts(r.TLS),
 	}
 	if f.RemoteAddress == "@" { // what net/http calls the other side of a Unix socket
 		f.RemoteAddress = ""
 	}
 	for _, name := range ep.keep {
 		if values := r.Header.Values(name); len(values) > 0 {
-			f.Headers = append(f.Headers, hub.Header{Name: name, Value: strings.Clone(strings.Join(values, ", "))})
+			f.Headers = append(f.Headers, hub.Header{Name: name, Value: strings.Join(values, ", ")})
 		}
 	}
 	return f

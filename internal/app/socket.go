@@ -15,9 +15,8 @@ import (
 type socket struct {
 	ws    *ws.Conn
 	conn  *hub.Conn
-	cfg   *ws.Config
+	at    *endpoint
 	leave func() // to be called at the end; nil: nothing counts the connection
-	log   *slog.Logger
 }
 
 var (
@@ -47,8 +46,8 @@ func (s *socket) logEnd(e hub.End) {
 	if e.Fault != "" {
 		level, text = slog.LevelInfo, "client broke the protocol"
 	}
-	if ctx := context.Background(); s.log.Enabled(ctx, level) {
-		s.log.Log(ctx, level, text, "connection", s.conn.ID().String(), "cause", e.Cause.String(),
+	if ctx := context.Background(); s.at.log.Enabled(ctx, level) {
+		s.at.log.Log(ctx, level, text, "connection", s.conn.ID().String(), "cause", e.Cause.String(),
 			"fault", e.Fault, "code", e.Code, "sent_code", e.SentCode, "detail", e.Detail)
 	}
 }
@@ -133,7 +132,7 @@ func (s *socket) refusal(err error, size int) error {
 		return hub.ErrRateLimited
 	case errors.Is(err, ws.ErrTooLarge):
 		return hub.Invalid(hub.MessageTooLarge, "message", strconv.Itoa(size)+" bytes",
-			"at most the connection's send queue, "+strconv.Itoa(s.cfg.SendQueueBytes)+" bytes")
+			"at most the connection's send queue, "+strconv.Itoa(s.at.socket.SendQueueBytes)+" bytes")
 	case errors.Is(err, ws.ErrFragment):
 		return hub.Invalid(hub.InvalidFragment, "message.fragment_id", "unknown",
 			"the ID of an unfinished message of this connection, and a payload of its kind")

@@ -44,7 +44,7 @@ func (b *broker) endpoints() ([]*endpoint, error) {
 				"endpoint", c.Path, "message_size", c.Limits.MessageSize.String(), "limit_bytes", fits)
 		}
 		ep := newEndpoint(c, b.engine, min(size, fits))
-		ep.key = fmt.Sprintf("endpoints[%d]", i)
+		ep.key, ep.log = fmt.Sprintf("endpoints[%d]", i), b.logger
 		eps = append(eps, ep)
 	}
 	return eps, nil

@@ -37,6 +37,11 @@ const (
 	serverPingTimeout = 20 * time.Second
 )
 
+// streamWorkers are goroutines that calls run on, one after the other; where all are busy a call gets one of its own. A
+// fresh one has a stack of 2 KiB, which a call outgrows three times: copying it was a fifth of the CPU of a unary
+// call (measured). As many as calls arrive together; each keeps its stack, 8 KiB, while it waits.
+const streamWorkers = 64
+
 // Config of a Server.
 type Config struct {
 	// Logger takes defects; nil means slog.Default.
@@ -117,6 +122,7 @@ func (s *Server) options(tls *tls.Config) []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
 		// Without it Stop could return while methods still call the hub.
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 	if tls != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(tls)))

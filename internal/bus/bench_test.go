@@ -44,10 +44,11 @@ func BenchmarkNATSAlone(b *testing.B) {
 	n := startNode(b, nc.ConnectedUrl())
 	c, _ := n.open(b)
 	subjects, _ := NewSubjects(DefaultEventPrefix, DefaultInboundPrefix)
-	payload := make([]byte, 100)
+	en := entry{conn: c, kind: hub.KindMessage, opcode: hub.Text, seq: 7, payload: make([]byte, 100)}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := nc.PublishMsg(m.of(&entry{conn: c, kind: hub.KindMessage, opcode: hub.Text, seq: 7, payload: payload}, subjects)); err != nil {
+		m.of(&en, subjects)
+		if err := nc.PublishMsg(m.nats()); err != nil {
 			b.Fatal(err)
 		}
 	}

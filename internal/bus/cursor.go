@@ -40,7 +40,7 @@ func (o *outbox) next(batch []entry, over func() bool) (first uint64, _ []entry)
 	return o.sent, batch
 }
 
-// published says that nats.go has taken all events before index i.
+// published says that all events before index i are on their way to the server.
 func (o *outbox) published(i uint64) {
 	o.mu.Lock()
 	again := min(i, max(o.sentOnce, o.sent)) - o.sent

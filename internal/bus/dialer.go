@@ -53,6 +53,13 @@ func (d *dialer) cut() {
 	}
 }
 
+// conn is the last socket that was opened.
+func (d *dialer) conn() net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current
+}
+
 // err is why the last socket could not be opened; nats.go says only "no servers available".
 func (d *dialer) err() error {
 	d.mu.Lock()

@@ -137,6 +137,9 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 		s.nc.Close()
 		return nil, errors.New("the server does not support message headers")
 	}
+	if _, err := s.nc.TLSConnectionState(); err != nil { // it has none
+		s.direct = s.dialer.conn()
+	}
 	p.sessions.Add(1)
 	if max := s.nc.MaxPayload(); p.maxPayload.Swap(max) != max && p.sessions.Load() > 1 {
 		p.tellMaxPayload(max)
@@ -171,8 +174,8 @@ func (p *Publisher) tellMaxPayload(max int64) {
 	}
 }
 
-func (p *Publisher) tellUnsendable(en *entry, m *nats.Msg, err error) {
-	size, max := m.Size()-len(m.Subject)-len(m.Reply), p.MaxPayload()
+func (p *Publisher) tellUnsendable(en *entry, size int, err error) {
+	max := p.MaxPayload()
 	p.unsent.Add(1)
 	p.config.Logger.Warn("nats: event cannot be published", "kind", en.kind.String(), "connection", en.conn.ID().String(),
 		"bytes", size, "max_payload", max, "error", err)

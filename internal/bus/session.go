@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,10 +24,22 @@ type session struct {
 	stop   chan struct{} // closed by end
 	wg     sync.WaitGroup
 
+	// direct is the socket, when events can be written to it without nats.go: when there is no TLS. What nats.go writes
+	// to it at a time is always whole operations, and so is what we write; a net.Conn keeps one from breaking into the
+	// other.
+	direct net.Conn
+
 	// owned by the publisher
 	message message
 	batch   []entry
+	pending []byte // operations that go to direct together
 }
+
+// Bounds of pending: the one that it is written at, and the one from which its memory is not kept.
+const (
+	writeSize   = 64 << 10
+	keepPending = 256 << 10
+)
 
 func (s *session) over() bool { return s.isOver.Load() }
 
@@ -51,10 +64,8 @@ func (s *session) run() error {
 		if !s.p.mayPublish() {
 			continue // next waits now
 		}
-		for i := range batch {
-			if err := s.publish(first+uint64(i), &batch[i]); err != nil {
-				return err
-			}
+		if err := s.publishAll(first, batch); err != nil {
+			return err
 		}
 		s.p.outbox.published(first + uint64(len(batch)))
 		s.batch = batch
@@ -62,21 +73,53 @@ func (s *session) run() error {
 	}
 }
 
-// publish gives one event to nats.go. An error means that the connection is lost: an event that the
-// connection can never carry is marked, told and passed over.
-func (s *session) publish(i uint64, en *entry) error {
-	if en.unsendable {
+// publishAll publishes a batch. An error means that the connection is lost: an event that the connection can never
+// carry is marked, told and passed over.
+func (s *session) publishAll(first uint64, batch []entry) error {
+	for i := range batch {
+		en := &batch[i]
+		if en.unsendable {
+			continue
+		}
+		s.message.of(en, s.p.subjects)
+		switch err := s.publish(); {
+		case errors.Is(err, nats.ErrMaxPayload):
+			s.p.outbox.unsendable(first + uint64(i))
+			s.checkMaxPayload()
+			s.p.tellUnsendable(en, s.message.size(), err)
+		case err != nil:
+			return err
+		}
+	}
+	return s.write()
+}
+
+// publish gives the message to nats.go, or puts it beside those that write writes.
+func (s *session) publish() error {
+	if s.direct == nil {
+		return s.nc.PublishMsg(s.message.nats())
+	}
+	if int64(s.message.size()) > s.p.maxPayload.Load() {
+		return nats.ErrMaxPayload
+	}
+	s.pending = s.message.append(s.pending)
+	if len(s.pending) < writeSize {
 		return nil
 	}
-	m := s.message.of(en, s.p.subjects)
-	err := s.nc.PublishMsg(m)
-	if !errors.Is(err, nats.ErrMaxPayload) && !errors.Is(err, nats.ErrBadHeaderMsg) && !errors.Is(err, nats.ErrBadSubject) {
-		return err
+	return s.write()
+}
+
+// write writes what waits for it. Like nats.go it may block for as long as the server reads nothing.
+func (s *session) write() error {
+	if len(s.pending) == 0 {
+		return nil
 	}
-	s.p.outbox.unsendable(i)
-	s.checkMaxPayload()
-	s.p.tellUnsendable(en, m, err)
-	return nil
+	_, err := s.direct.Write(s.pending)
+	s.pending = s.pending[:0]
+	if cap(s.pending) > keepPending {
+		s.pending = nil
+	}
+	return err
 }
 
 // confirm runs barriers: the PONG comes after the server has processed everything before the PING, so

@@ -29,11 +29,13 @@ type broker struct {
 	data    *dataDir    // nil with an external NATS server
 	nats    *bus.Server // nil with an external NATS server
 	natsURL string
-	bus     *bus.Bus
-	hub     *hub.Hub
-	engine  *ws.Engine
-	control *rpc.Server
-	edge    *edge
+	// natsCerts of the embedded server; nil without TLS.
+	natsCerts *certificates
+	bus       *bus.Bus
+	hub       *hub.Hub
+	engine    *ws.Engine
+	control   *rpc.Server
+	edge      *edge
 
 	controlListener net.Listener
 	opsListener     net.Listener
@@ -158,10 +160,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	node := hub.NewNodeID()
 	b.bus, err = bus.Connect(ctx, bus.Config{
 		URLs: strings.Split(b.natsURL, ","), OnlyURLs: b.nats != nil, Name: "holdfast-" + string(node),
-		Auth: bus.Auth{CredentialsFile: b.cfg.NATS.Credentials},
-		TLS: bus.TLS{
-			CAFile: b.cfg.NATS.TLS.CA, CertFile: b.cfg.NATS.TLS.Cert, KeyFile: b.cfg.NATS.TLS.Key,
-		},
+		Auth: b.natsAuth(), TLS: b.natsTLS(),
 		OutboxSize: int(b.cfg.NATS.Outbox), Logger: b.logger,
 		OnUnsendable: b.unsendable, OnMaxPayload: b.maxPayloadChanged,
 	})

@@ -40,6 +40,9 @@ func (c *certificates) config() *tls.Config {
 	return cfg
 }
 
+// leaf is the certificate that is shown.
+func (c *certificates) leaf() []byte { return c.current.Load().Certificates[0].Certificate[0] }
+
 func (c *certificates) read() {
 	cfg, err := tlsConfig(c.files, c.protocol)
 	if err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,15 +65,18 @@ func (a ClusterAdmin) Remove(ctx context.Context, name string, force bool) error
 // askCluster connects to the cluster and asks how it is.
 func askCluster(ctx context.Context, c Config, url string) (*bus.ClusterAdmin, bus.ClusterStatus, func(), error) {
 	none := bus.ClusterStatus{}
-	url, err := adminURL(c, url)
+	secure, err := adminTLS(c, url)
 	if err != nil {
+		return nil, none, nil, err
+	}
+	if url, err = adminURL(c, url); err != nil {
 		return nil, none, nil, err
 	}
 	secret, err := c.Cluster.secret()
 	if err != nil {
 		return nil, none, nil, c.Problem("cluster.secret_file", "%s", err)
 	}
-	admin, err := bus.DialCluster(url, secret)
+	admin, err := bus.DialCluster(url, secret, secure)
 	if err != nil {
 		return nil, none, nil, err
 	}
@@ -82,6 +86,21 @@ func askCluster(ctx context.Context, c Config, url string) (*bus.ClusterAdmin, b
 		return nil, none, nil, fmt.Errorf("%s: %w", shownNATS(url), err)
 	}
 	return admin, status, admin.Close, nil
+}
+
+// adminTLS is for the server that this configuration starts, whose certificate it names. Another is verified as
+// NATS does; nil without TLS.
+func adminTLS(c Config, url string) (*tls.Config, error) {
+	files := c.NATS.serverTLS()
+	if url != "" || files == nil {
+		return nil, nil
+	}
+	cfg, err := tlsConfig(files, "")
+	if err != nil {
+		return nil, c.Problem("nats.tls", "%s", err)
+	}
+	leaf := cfg.Certificates[0].Certificate[0]
+	return pinned(func() []byte { return leaf }), nil
 }
 
 // adminURL is the server to ask: the one that is named, or the one that this configuration starts.

@@ -12,7 +12,8 @@ import (
 //
 // The tags are the one table of settings behind the configuration file (yaml), the flags (name) and the
 // variables, which are HOLDFAST_ and the flag's name in capitals. What has no flag stands only in the
-// file, what has no key ("-") never does. Help and group are what --help says.
+// file, what has no key ("-") never does. Help and group are what --help says. What is marked as a secret is
+// never shown: not in an error, not by Show.
 type Config struct {
 	Listen  []Listener `yaml:"listen" name:"listen" group:"clients" placeholder:"ADDRESS" help:"WebSocket and HTTP clients: \"host:port\", \":port\" or \"unix:/path\"; repeatable. TLS: \":8443?cert=FILE&key=FILE\", with \"&client_ca=FILE\" to verify client certificates. Who may use a socket: \"unix:/path?mode=0660\". Behind a load balancer: \":8080?proxy_protocol=required\"."`
 	Clients Clients    `yaml:"clients" embed:""`
@@ -76,30 +77,6 @@ type Ops struct {
 	Listen string `yaml:"listen" name:"ops-listen" group:"ports" placeholder:"ADDRESS" help:"Operations: /healthz, /readyz, /metrics, /version."`
 	// Insecure allows an address beyond loopback.
 	Insecure bool `yaml:"-" name:"insecure-ops" group:"ports" help:"Allow an operations address beyond loopback, although requests are not authenticated."`
-}
-
-// NATS says which bus to use.
-type NATS struct {
-	// URL of an external server or cluster, comma-separated; empty starts an embedded server.
-	URL string `yaml:"url" name:"nats-url" group:"nats" placeholder:"URL" help:"Use this external server or cluster (URLs separated by \",\") and start none."`
-	// Listen is the embedded server's address; port 0 picks one.
-	Listen string `yaml:"listen,omitempty" name:"nats-listen" group:"nats" placeholder:"ADDRESS" help:"Address of the embedded server; port 0 picks one."`
-	// Insecure allows the embedded server an address beyond loopback.
-	Insecure bool `yaml:"-" name:"insecure-nats" group:"nats" help:"Allow the embedded server an address beyond loopback, although its clients are not authenticated."`
-	// Credentials is a .creds file for an external server.
-	Credentials string `yaml:"credentials" name:"nats-credentials" group:"nats" placeholder:"FILE" help:"Credentials (.creds) for the external server."`
-	// TLS towards an external server.
-	TLS NATSTLS `yaml:"tls" embed:""`
-	// Outbox bounds the events that the server has not confirmed.
-	Outbox Size `yaml:"outbox" name:"nats-outbox" group:"nats" placeholder:"SIZE" help:"Events that the server has not confirmed, in bytes; when it is full, clients are not read."`
-}
-
-// NATSTLS holds PEM files for TLS towards an external NATS server. Empty: the system's roots, and no
-// certificate of ours.
-type NATSTLS struct {
-	CA   string `yaml:"ca" name:"nats-tls-ca" group:"nats" placeholder:"FILE" help:"CA that the external server's certificate is verified against, instead of the system's."`
-	Cert string `yaml:"cert" name:"nats-tls-cert" group:"nats" placeholder:"FILE" help:"Client certificate for the external server."`
-	Key  string `yaml:"key" name:"nats-tls-key" group:"nats" placeholder:"FILE" help:"Its key."`
 }
 
 // Drain is the orderly stop.

@@ -1,10 +1,10 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -21,37 +21,33 @@ type Cluster struct {
 	// Routes are the addresses of all servers.
 	Routes []string `yaml:"routes,omitempty" name:"cluster-routes" group:"cluster" placeholder:"ADDRESS" help:"Addresses of all servers, \"host:port\"; this one may be among them, so that the list is the same on every machine; repeatable."`
 	// Secret is what the servers know each other by.
-	Secret string `yaml:"secret,omitempty" name:"cluster-secret" group:"cluster" placeholder:"TEXT" help:"What the servers know each other by, the same on every machine. Others on this machine can read flags: better the variable, or a file."`
+	Secret string `yaml:"secret,omitempty" name:"cluster-secret" group:"cluster" placeholder:"TEXT" secret:"" help:"What the servers know each other by, the same on every machine. Others on this machine can read flags: better the variable, or a file."`
 	// SecretFile holds Secret.
 	SecretFile string `yaml:"secret_file,omitempty" name:"cluster-secret-file" group:"cluster" placeholder:"FILE" help:"File with that secret."`
+	// TLS between the servers.
+	TLS ClusterTLS `yaml:"tls" embed:""`
+}
+
+// ClusterTLS holds PEM files for TLS between the servers, each of which shows its certificate to the other. All
+// three, or none: plain text.
+type ClusterTLS struct {
+	CA   string `yaml:"ca" name:"cluster-tls-ca" group:"cluster" placeholder:"FILE" help:"CA of the servers' certificates. The servers then speak TLS, and whoever has a certificate of it is one of them."`
+	Cert string `yaml:"cert" name:"cluster-tls-cert" group:"cluster" placeholder:"FILE" help:"Certificate of this server, for the host that routes of others name."`
+	Key  string `yaml:"key" name:"cluster-tls-key" group:"cluster" placeholder:"FILE" help:"Its key."`
 }
 
 const (
 	// defaultClusterListen is open to other machines: no cluster listens unless it has a name, and then not
-	// without a secret.
+	// without a secret or TLS.
 	defaultClusterListen = ":6222"
 	// minSecret keeps what can be guessed away: whoever has the secret has every message.
 	minSecret = 16
-	// mask is what Show prints in the place of a secret. It is too short to be one.
-	mask = "***"
 )
 
 var validCluster = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // secret is the cluster's secret, wherever it stands.
-func (c Cluster) secret() (string, error) {
-	if c.SecretFile == "" {
-		return c.Secret, nil
-	}
-	text, err := os.ReadFile(c.SecretFile)
-	if err != nil {
-		return "", fmt.Errorf("%q cannot be read: %w", c.SecretFile, reason(err))
-	}
-	if secret := strings.TrimSpace(string(text)); secret != "" {
-		return secret, nil
-	}
-	return "", fmt.Errorf("%q is empty: want the secret in it", c.SecretFile)
-}
+func (c Cluster) secret() (string, error) { return secretIn(c.Secret, c.SecretFile, "secret") }
 
 // forBus is what the embedded server is told.
 func (c Cluster) forBus() (bus.ClusterConfig, error) {
@@ -59,7 +55,27 @@ func (c Cluster) forBus() (bus.ClusterConfig, error) {
 		return bus.ClusterConfig{}, nil
 	}
 	secret, err := c.secret()
-	return bus.ClusterConfig{Name: c.Name, Listen: c.Listen, Routes: c.Routes, Secret: secret}, err
+	if err != nil {
+		return bus.ClusterConfig{}, fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	cfg, err := c.TLS.config()
+	if err != nil {
+		return bus.ClusterConfig{}, fmt.Errorf("cluster.tls: %w", err)
+	}
+	return bus.ClusterConfig{Name: c.Name, Listen: c.Listen, Routes: c.Routes, Secret: secret, TLS: cfg}, nil
+}
+
+// config is for both sides of a route: each verifies the other. Nil: no TLS.
+func (t ClusterTLS) config() (*tls.Config, error) {
+	if t == (ClusterTLS{}) {
+		return nil, nil
+	}
+	cfg, err := tlsConfig(&TLS{Cert: t.Cert, Key: t.Key, ClientCA: t.CA}, "")
+	if err != nil {
+		return nil, err
+	}
+	cfg.RootCAs, cfg.ClientAuth = cfg.ClientCAs, tls.RequireAndVerifyClientCert
+	return cfg, nil
 }
 
 func (v *checker) cluster() {
@@ -70,6 +86,8 @@ func (v *checker) cluster() {
 		v.refuse("cluster.routes", "%s is for a cluster, and there is none: want cluster.name as well", strings.Join(c.Routes, ","))
 	case c.Name == "" && c.Listen != defaultClusterListen:
 		v.refuse("cluster.listen", "%q is for a cluster, and there is none: want cluster.name as well", c.Listen)
+	case c.Name == "" && c.TLS != (ClusterTLS{}):
+		v.refuse("cluster.tls", "it is for a cluster, and there is none: want cluster.name as well")
 	case c.Name == "":
 		// The secret alone is no contradiction: "broker cluster status" needs nothing else.
 	case v.NATS.URL != "":
@@ -107,10 +125,17 @@ func (v *checker) clusterServer(secret bool) {
 	if !validCluster.MatchString(c.Name) {
 		v.refuse("cluster.name", "%q is not a name: want 1 to 64 of A-Z, a-z, 0-9, _ and -", c.Name)
 	}
-	if !secret {
-		v.wantsSecret("cluster.listen", c.Listen)
-		// The same secret guards the system account, which clients could use.
-		v.wantsSecret("nats.listen", v.NATS.Listen)
+	v.clusterTLS()
+	if !secret && c.TLS == (ClusterTLS{}) && !onlyLoopback(c.Listen) {
+		v.refuse("cluster.listen", "%q can be reached from other machines, and a cluster has neither secret nor TLS: want cluster.secret, cluster.tls, or a loopback address such as 127.0.0.1", c.Listen)
+	}
+	// The secret guards the system account as well, which clients could use.
+	switch {
+	case secret:
+	case !onlyLoopback(v.NATS.Listen):
+		v.refuse("nats.listen", "%q can be reached from other machines, and a cluster has no secret: want cluster.secret, or a loopback address such as 127.0.0.1", v.NATS.Listen)
+	case len(v.NATS.Users) > 0:
+		v.refuse("nats.users", "without a secret everybody could use the account that \"broker cluster\" uses: want cluster.secret as well")
 	}
 	if len(c.Routes) == 0 {
 		v.refuse("cluster.name", "%s, and cluster.routes is empty: want the addresses of all servers of the cluster, such as a:6222,b:6222,c:6222", c.Name)
@@ -122,9 +147,17 @@ func (v *checker) clusterServer(secret bool) {
 	}
 }
 
-func (v *checker) wantsSecret(key, address string) {
-	if !onlyLoopback(address) {
-		v.refuse(key, "%q can be reached from other machines, and a cluster has no secret: want cluster.secret, or a loopback address such as 127.0.0.1", address)
+func (v *checker) clusterTLS() {
+	t := v.Cluster.TLS
+	if t == (ClusterTLS{}) {
+		return
+	}
+	if t.CA == "" || t.Cert == "" || t.Key == "" {
+		v.refuse("cluster.tls", "ca %q, cert %q, key %q: want all three", t.CA, t.Cert, t.Key)
+		return
+	}
+	if _, err := t.config(); err != nil {
+		v.refuse("cluster.tls", "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 

@@ -44,7 +44,7 @@ type ControlAuth struct {
 // Identity is a caller: what they show, and what they may do.
 type Identity struct {
 	Name        string `yaml:"name"`
-	Token       string `yaml:"token,omitempty"`
+	Token       string `yaml:"token,omitempty" secret:""`
 	TokenFile   string `yaml:"token_file,omitempty"`   // a token in each line
 	TokenSHA256 string `yaml:"token_sha256,omitempty"` // in hexadecimal digits
 	Subject     string `yaml:"subject,omitempty"`      // of a client certificate, RFC 2253
@@ -64,17 +64,6 @@ func (c Control) authenticated() bool { return len(c.Auth.Identities) > 0 || c.T
 func (i Identity) hasToken() bool { return i.Token != "" || i.TokenFile != "" || i.TokenSHA256 != "" }
 
 func (c Control) hasTokens() bool { return slices.ContainsFunc(c.Auth.Identities, Identity.hasToken) }
-
-// masked is the configuration without its secrets.
-func (a ControlAuth) masked() ControlAuth {
-	a.Identities = slices.Clone(a.Identities)
-	for i := range a.Identities {
-		if a.Identities[i].Token != "" {
-			a.Identities[i].Token = mask
-		}
-	}
-	return a
-}
 
 // identities reads what the configuration and its files say. An error names no token.
 func (c Control) identities() (*rpc.Identities, error) {

@@ -28,8 +28,8 @@ func (v *checker) control() {
 		if !validIdentity.MatchString(i.Name) {
 			v.refuse(key+".name", "%q is not a name: want 1 to 64 of A-Z, a-z, 0-9, _, . and -", i.Name)
 		}
-		v.unshared(names, key+".name", i.Name, n)
-		v.unshared(subjects, key+".subject", i.Subject, n)
+		v.unshared(names, key+".name", i.Name, "identities", n)
+		v.unshared(subjects, key+".subject", i.Subject, "identities", n)
 		v.credentials(key, i)
 		v.tokens(tokens, key, i, n)
 		v.allowed(key+".allow", i.Allow)
@@ -58,13 +58,13 @@ func (v *checker) controlAddress() {
 	}
 }
 
-// unshared refuses what another identity has, too.
-func (v *checker) unshared(seen map[string]int, key, value string, n int) {
+// unshared refuses what another entry of the list has, too.
+func (v *checker) unshared(seen map[string]int, key, value, list string, n int) {
 	if value == "" {
 		return
 	}
 	if other, ok := seen[value]; ok {
-		v.refuse(key, "%q is that of identities[%d]: want one of its own", value, other)
+		v.refuse(key, "%q is that of %s[%d]: want one of its own", value, list, other)
 		return
 	}
 	seen[value] = n
@@ -117,20 +117,24 @@ func (v *checker) allowed(key string, a Allow) {
 		v.refuse(key+".verbs", "empty: want at least one of %s", alternatives(rpc.Verbs))
 	}
 	v.each(key+".verbs", a.Verbs, func(at, name string) { v.oneOf(at, name, rpc.Verbs...) })
-	if len(a.Namespaces) == 0 {
-		v.refuse(key+".namespaces", "empty: want at least one, or \"*\" for all")
-	}
-	v.each(key+".namespaces", a.Namespaces, func(at, name string) {
-		if name != "*" && !validNamespace.MatchString(name) {
-			v.refuse(at, "%q is not a namespace: want 1 to 32 of a-z, 0-9, _ and -, or \"*\" for all", name)
-		}
-	})
+	v.namespaces(key+".namespaces", a.Namespaces)
 	if a.Groups != nil && len(a.Groups) == 0 {
 		v.refuse(key+".groups", "empty: want at least one, or no such key for all groups")
 	}
 	v.each(key+".groups", a.Groups, func(at, name string) {
 		if !validPattern.MatchString(name) {
 			v.refuse(at, "%q is no group: want a name, the beginning of one and \"*\", or \"*\" for all", name)
+		}
+	})
+}
+
+func (v *checker) namespaces(key string, names []string) {
+	if len(names) == 0 {
+		v.refuse(key, "empty: want at least one, or \"*\" for all")
+	}
+	v.each(key, names, func(at, name string) {
+		if name != "*" && !validNamespace.MatchString(name) {
+			v.refuse(at, "%q is not a namespace: want 1 to 32 of a-z, 0-9, _ and -, or \"*\" for all", name)
 		}
 	})
 }

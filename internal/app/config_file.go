@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -18,6 +19,7 @@ type fileReader struct {
 	name     string
 	origins  origins
 	anchors  map[string]ast.Node
+	secret   bool // what is being read must not be shown
 	problems []error
 }
 
@@ -96,13 +98,15 @@ func (r *fileReader) mapping(into reflect.Value, n *ast.MappingNode, key string)
 			continue
 		}
 		line, name := entry.Key.GetToken().Position.Line, entry.Key.GetToken().Value
-		field, ok := fieldOf(into, name)
+		field, secret, ok := fieldOf(into, name)
 		if !ok {
 			r.refuse(line, join(key, name), "unknown key: known here are %s", strings.Join(keysOf(into.Type()), ", "))
 			continue
 		}
 		r.origins[join(key, name)] = r.place(line)
+		r.secret = secret
 		r.value(field, entry.Value, join(key, name))
+		r.secret = false
 	}
 }
 
@@ -138,7 +142,7 @@ func (r *fileReader) scalar(into reflect.Value, n ast.Node, key string) {
 		text = literal.Value.Value
 	}
 	if !fits(into, n) {
-		r.refuse(line, key, "%s is %s: want %s", shown(n, text), kindOf(n), wanted(into.Type()))
+		r.refuse(line, key, "%s is %s: want %s", r.shown(n, text), kindOf(n), wanted(into.Type()))
 		return
 	}
 	if err := setText(into, text); err != nil {
@@ -146,9 +150,12 @@ func (r *fileReader) scalar(into reflect.Value, n ast.Node, key string) {
 	}
 }
 
-func shown(n ast.Node, text string) string {
-	if kindOf(n) == "text" {
-		return fmt.Sprintf("%q", text)
+func (r *fileReader) shown(n ast.Node, text string) string {
+	switch {
+	case r.secret:
+		return mask
+	case kindOf(n) == "text":
+		return strconv.Quote(text)
 	}
 	return text
 }
@@ -217,13 +224,15 @@ func join(key, name string) string {
 	return key + "." + name
 }
 
-func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
+func fieldOf(v reflect.Value, key string) (field reflect.Value, secret, ok bool) {
 	for i := range v.NumField() {
-		if name := yamlKey(v.Type().Field(i)); name != "" && name == key {
-			return v.Field(i), true
+		f := v.Type().Field(i)
+		if name := yamlKey(f); name != "" && name == key {
+			_, secret = f.Tag.Lookup("secret")
+			return v.Field(i), secret, true
 		}
 	}
-	return reflect.Value{}, false
+	return reflect.Value{}, false, false
 }
 
 func keysOf(t reflect.Type) (keys []string) {

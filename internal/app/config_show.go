@@ -11,16 +11,12 @@ import (
 )
 
 // Show writes the effective configuration as a file that Load accepts, with the place of every value
-// that is not a default. Passwords are masked.
+// that is not a default. Secrets are masked.
 func (c Config) Show() string {
 	c.NATS.URL = maskURL(c.NATS.URL)
 	if c.NATS.URL != "" {
 		c.NATS.Listen = "" // beside a URL it is a contradiction
 	}
-	if c.Cluster.Secret != "" {
-		c.Cluster.Secret = mask
-	}
-	c.Control.Auth = c.Control.Auth.masked()
 	w := &fileWriter{config: c}
 	for _, set := range settings() {
 		if at, given := c.origins[set.key]; given && strings.HasPrefix(set.key, "--") {
@@ -43,6 +39,9 @@ func (w *fileWriter) fields(v reflect.Value, key, indent string) {
 		value := v.FieldByIndex(f.Index)
 		if name == "" || value.IsZero() && strings.HasSuffix(f.Tag.Get("yaml"), ",omitempty") {
 			continue
+		}
+		if _, secret := f.Tag.Lookup("secret"); secret && !value.IsZero() {
+			value = reflect.ValueOf(mask)
 		}
 		w.field(value, name, join(key, name), indent)
 	}
@@ -81,6 +80,9 @@ func (w *fileWriter) entry(v reflect.Value, key, indent string) {
 }
 
 func (w *fileWriter) line(format string, args ...any) { fmt.Fprintf(&w.out, format+"\n", args...) }
+
+// mask is what Show prints in the place of a secret. It is too short to be one.
+const mask = "***"
 
 // inline is a value that fits on the line of its key.
 func inline(v reflect.Value) (text string, ok bool) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -130,9 +128,6 @@ func (v *checker) addresses() {
 	all = v.address(all, "ops.listen", v.Ops.Listen)
 	v.beyondLoopback("ops.listen", v.Ops.Listen, "requests", "ops", v.Ops.Insecure)
 	if v.NATS.URL == "" {
-		v.beyondLoopback("nats.listen", v.NATS.Listen, "clients of the embedded server", "nats", v.NATS.Insecure)
-	}
-	if v.NATS.URL == "" {
 		all = v.address(all, "nats.listen", v.NATS.Listen)
 	}
 	if v.Cluster.Name != "" {
@@ -214,81 +209,4 @@ func (v *checker) listenerTLS(key string, t *TLS) {
 	if _, err := tlsConfig(t, protocolHTTP); err != nil {
 		v.refuse(key, "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
-}
-
-func (v *checker) nats() {
-	n := v.NATS
-	within(v, "nats.outbox", n.Outbox, 64*KiB, 4*GiB)
-	if n.URL == "" {
-		v.onlyExternal("nats.credentials", n.Credentials)
-		v.onlyExternal("nats.tls.ca", n.TLS.CA)
-		v.onlyExternal("nats.tls.cert", n.TLS.Cert)
-		v.onlyExternal("nats.tls.key", n.TLS.Key)
-		if v.DataDir == "" {
-			v.refuse("data_dir", "empty: want a directory for the embedded NATS server")
-		}
-		return
-	}
-	if _, set := v.origins["nats.listen"]; set {
-		v.refuse("nats.listen", "%q is for the embedded server, and nats.url says to start none: want one of the two", n.Listen)
-	}
-	for part := range strings.SplitSeq(n.URL, ",") {
-		v.natsURL(part)
-	}
-	v.readable("nats.credentials", n.Credentials)
-	v.readable("nats.tls.ca", n.TLS.CA)
-	v.readable("nats.tls.cert", n.TLS.Cert)
-	v.readable("nats.tls.key", n.TLS.Key)
-	if (n.TLS.Cert == "") != (n.TLS.Key == "") {
-		v.refuse("nats.tls", "cert %q, key %q: want both or none", n.TLS.Cert, n.TLS.Key)
-	}
-}
-
-func (v *checker) natsURL(part string) {
-	u, err := url.Parse(part)
-	if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
-		v.refuse("nats.url", "%q is not a URL of a NATS server: want nats://host:port or tls://host:port, several joined by \",\"", maskURL(part))
-		return
-	}
-	if u.User != nil && v.NATS.Credentials != "" {
-		v.refuse("nats.url", "%q holds a user, and nats.credentials is set: want one of the two", maskURL(part))
-	}
-}
-
-func (v *checker) onlyExternal(key, file string) {
-	if file != "" {
-		v.refuse(key, "%q is for an external server, and the embedded one is used: want nats.url as well", file)
-	}
-}
-
-func (v *checker) readable(key, file string) {
-	if file == "" {
-		return
-	}
-	if _, err := os.ReadFile(file); err != nil {
-		v.refuse(key, "%q cannot be read: %s", file, reason(err))
-	}
-}
-
-// maskURL hides passwords and tokens in a list of URLs.
-func maskURL(urls string) string {
-	parts := strings.Split(urls, ",")
-	for i, part := range parts {
-		start := max(0, strings.Index(part, "://")+len("://"))
-		if !strings.Contains(part, "://") {
-			start = 0
-		}
-		end := strings.LastIndexByte(part, '@')
-		if end < start {
-			continue
-		}
-		user, _, named := strings.Cut(part[start:end], ":")
-		if named {
-			user += ":***"
-		} else {
-			user = "***"
-		}
-		parts[i] = part[:start] + user + part[end:]
-	}
-	return strings.Join(parts, ",")
 }

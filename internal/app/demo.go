@@ -2,11 +2,11 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
-	"github.com/nats-io/nats.go"
-
+	"github.com/holdfast-broker/holdfast/internal/bus"
 	"github.com/holdfast-broker/holdfast/internal/demo"
 )
 
@@ -24,10 +24,14 @@ func (b *broker) startDemo(ctx context.Context) error {
 	if !b.cfg.Demo {
 		return nil
 	}
+	opts, err := bus.ClientOptions(b.natsAuth(), b.natsTLS(), b.logger)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it serves until the clients are gone
 	b.stopDemo = cancel
 	c := demo.Config{
-		NATSURL: b.natsURL, NATS: b.demoOptions(), Control: b.controlListener.Addr().String(),
+		NATSURL: b.natsURL, NATS: opts, Control: b.controlListener.Addr().String(),
 		Namespace: b.demoNamespace(), Logger: b.logger.With("part", "demo"),
 	}
 	b.serve("demo", func() error { return demo.Run(ctx, c) })
@@ -44,18 +48,4 @@ func (b *broker) demoNamespace() string {
 		}
 	}
 	return ""
-}
-
-func (b *broker) demoOptions() (opts []nats.Option) {
-	n := b.cfg.NATS
-	if n.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(n.Credentials))
-	}
-	if n.TLS.CA != "" {
-		opts = append(opts, nats.RootCAs(n.TLS.CA))
-	}
-	if n.TLS.Cert != "" {
-		opts = append(opts, nats.ClientCert(n.TLS.Cert, n.TLS.Key))
-	}
-	return opts
 }

@@ -101,6 +101,7 @@ func removeStaleSocket(path string) error {
 // protocolHTTP is what a WebSocket begins as; offering more would invite browsers to what is not there.
 const protocolHTTP = "http/1.1"
 
+// tlsConfig reads the files of a listener. Empty protocol: NATS, which has no name in TLS.
 func tlsConfig(t *TLS, protocol string) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
@@ -109,10 +110,12 @@ func tlsConfig(t *TLS, protocol string) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{cert},
-		NextProtos:   []string{protocol},
 		// A session that is resumed later is not verified anew: a client certificate would outlive its CA. Those who
 		// command connect rarely.
-		SessionTicketsDisabled: protocol == protocolGRPC,
+		SessionTicketsDisabled: protocol != protocolHTTP,
+	}
+	if protocol != "" {
+		cfg.NextProtos = []string{protocol}
 	}
 	if t.ClientCA == "" {
 		return cfg, nil

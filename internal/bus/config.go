@@ -2,12 +2,14 @@ package bus
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,12 +59,18 @@ type Config struct {
 type Auth struct {
 	User, Password string
 	Token          string
+	// PasswordFile and TokenFile hold them; they are read again at each connect.
+	PasswordFile, TokenFile string
 	// CredentialsFile holds a user JWT with its key (`.creds`); NKeyFile a seed.
 	CredentialsFile, NKeyFile string
 }
 
 // TLS names PEM files. An empty CAFile trusts the system's roots; CertFile and KeyFile belong together.
-type TLS struct{ CAFile, CertFile, KeyFile string }
+type TLS struct {
+	CAFile, CertFile, KeyFile string
+	// Config instead of files; nil: those, if the URL or the server asks for TLS.
+	Config *tls.Config
+}
 
 // withDefaults fills in what is unset and refuses contradictions.
 func (c Config) withDefaults() (Config, Subjects, error) {
@@ -80,8 +88,8 @@ func (c Config) withDefaults() (Config, Subjects, error) {
 			return c, Subjects{}, fmt.Errorf("nats: URL %q: want nats://host:port or tls://host:port", redact(u))
 		}
 	}
-	if err := c.Auth.check(); err != nil {
-		return c, Subjects{}, err
+	if err := c.Auth.Check(); err != nil {
+		return c, Subjects{}, fmt.Errorf("nats: %w", err)
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		return c, Subjects{}, errors.New("nats: TLS certificate and key: set both or none")
@@ -93,25 +101,29 @@ func (c Config) withDefaults() (Config, Subjects, error) {
 	return c, subjects, err
 }
 
-func (a Auth) check() error {
+// Check finds contradictions, and files that cannot be used.
+func (a Auth) Check() error {
 	ways := 0
-	for _, set := range []string{a.User, a.Token, a.CredentialsFile, a.NKeyFile} {
+	for _, set := range []string{a.User, a.Token, a.TokenFile, a.CredentialsFile, a.NKeyFile} {
 		if set != "" {
 			ways++
 		}
 	}
-	if ways > 1 {
-		return errors.New("nats: user, token, credentials file and nkey file: set at most one")
+	switch {
+	case ways > 1:
+		return errors.New("user, token, credentials file and nkey file: set at most one")
+	case (a.Password != "" || a.PasswordFile != "") && a.User == "":
+		return errors.New("password without a user")
+	case a.Password != "" && a.PasswordFile != "":
+		return errors.New("password and a file with it: set one")
 	}
-	if a.Password != "" && a.User == "" {
-		return errors.New("nats: password without a user")
-	}
-	return nil
+	_, err := a.options(slog.New(slog.DiscardHandler))
+	return err
 }
 
 // checkFiles says at the start what would else be repeated at every attempt to connect.
 func (c Config) checkFiles() error {
-	for _, name := range []string{c.Auth.CredentialsFile, c.Auth.NKeyFile, c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile} {
+	for _, name := range []string{c.Auth.CredentialsFile, c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile} {
 		if name == "" {
 			continue
 		}
@@ -136,27 +148,65 @@ func (c Config) options(d *dialer) ([]nats.Option, error) {
 	if c.OnlyURLs {
 		opts = append(opts, nats.IgnoreDiscoveredServers())
 	}
-	switch a := c.Auth; {
+	more, err := ClientOptions(c.Auth, c.TLS, c.Logger)
+	return append(opts, more...), err
+}
+
+// ClientOptions are those with which a server is shown who we are. What cannot be read later is logged.
+func ClientOptions(a Auth, t TLS, logger *slog.Logger) ([]nats.Option, error) {
+	opts, err := a.options(logger)
+	if t.Config != nil {
+		opts = append(opts, nats.Secure(t.Config))
+	}
+	if t.CAFile != "" {
+		opts = append(opts, nats.RootCAs(t.CAFile))
+	}
+	if t.CertFile != "" {
+		opts = append(opts, nats.ClientCert(t.CertFile, t.KeyFile))
+	}
+	return opts, err
+}
+
+func (a Auth) options(logger *slog.Logger) ([]nats.Option, error) {
+	switch {
 	case a.User != "":
-		opts = append(opts, nats.UserInfo(a.User, a.Password))
-	case a.Token != "":
-		opts = append(opts, nats.Token(a.Token))
+		password, err := secret(a.Password, a.PasswordFile, logger)
+		return []nats.Option{nats.UserInfoHandler(func() (string, string) { return a.User, password() })}, err
+	case a.Token != "" || a.TokenFile != "":
+		token, err := secret(a.Token, a.TokenFile, logger)
+		return []nats.Option{nats.TokenHandler(token)}, err
 	case a.CredentialsFile != "":
-		opts = append(opts, nats.UserCredentials(a.CredentialsFile))
+		return []nats.Option{nats.UserCredentials(a.CredentialsFile)}, nil
 	case a.NKeyFile != "":
 		o, err := nats.NkeyOptionFromSeed(a.NKeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("nats: nkey file %s: %w", a.NKeyFile, err)
+			return nil, fmt.Errorf("nkey file %s: %w", a.NKeyFile, err)
 		}
-		opts = append(opts, o)
+		return []nats.Option{o}, nil
 	}
-	if c.TLS.CAFile != "" {
-		opts = append(opts, nats.RootCAs(c.TLS.CAFile))
+	return nil, nil
+}
+
+// secret is what is shown at a connect: the text, or what the file holds then, or held before if it cannot be read.
+func secret(text, file string, logger *slog.Logger) (func() string, error) {
+	if file == "" {
+		return func() string { return text }, nil
 	}
-	if c.TLS.CertFile != "" {
-		opts = append(opts, nats.ClientCert(c.TLS.CertFile, c.TLS.KeyFile))
+	last, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	return opts, nil
+	var mu sync.Mutex
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		if now, err := os.ReadFile(file); err == nil {
+			last = now
+		} else {
+			logger.Error("nats: a secret cannot be read again: the old one is shown", "error", err)
+		}
+		return strings.TrimSpace(string(last))
+	}, nil
 }
 
 // servers is the list as nats.go wants it.

@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,10 @@ type ServerConfig struct {
 	// JetStream knows its peers.
 	StoreDir   string
 	ServerName string
+	// Users that may connect; none: whoever reaches the address may, and do everything.
+	Users []ServerUser
+	// TLS for clients; nil: plain text.
+	TLS *tls.Config
 	// Cluster to be a server of; the zero value: none.
 	Cluster ClusterConfig
 	// MaxPayload is the limit for headers and payload of one message, in bytes; 0: DefaultMaxPayload.
@@ -44,6 +49,8 @@ type ServerConfig struct {
 type Server struct {
 	nats   *server.Server
 	logger *slog.Logger
+	// own is the user that the broker itself is; the zero value: nobody has to be one.
+	own Auth
 	// systemPassword is that of systemUser; empty: there is no cluster.
 	systemPassword string
 }
@@ -57,6 +64,12 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Server{logger: c.Logger}
+	if len(c.Users) > 0 {
+		if s.own, err = applyUsers(opts, c.Users); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.checkMachine(); err != nil {
 		return nil, err
 	}
@@ -64,10 +77,10 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded nats: %w", err)
 	}
+	s.nats = ns
 	log := &serverLog{to: c.Logger, fatal: make(chan error, 1)}
 	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
-	s := &Server{nats: ns, logger: c.Logger}
 	if err := awaitReady(ns, log); err != nil {
 		s.end()
 		return nil, fmt.Errorf("embedded nats on %s: %w", c.Listen, err)
@@ -93,6 +106,7 @@ func (c ServerConfig) options() (*server.Options, error) {
 		JetStream: true, StoreDir: c.StoreDir,
 		MaxPayload: int32(cmp.Or(c.MaxPayload, DefaultMaxPayload)),
 		NoSigs:     true, // signals are the application's
+		TLSConfig:  c.TLS,
 	}
 	if c.Cluster.Name != "" {
 		err = c.Cluster.apply(opts)
@@ -173,3 +187,6 @@ func awaitReady(ns *server.Server, log *serverLog) error {
 
 // URL is where clients on this machine reach the server.
 func (s *Server) URL() string { return s.nats.ClientURL() }
+
+// Auth is how the broker itself connects.
+func (s *Server) Auth() Auth { return s.own }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,10 +25,17 @@ var ErrNoCluster = errors.New("not a broker with an embedded cluster")
 // ClusterAdmin asks the servers of an embedded cluster, over one of them, through NATS's system account.
 type ClusterAdmin struct{ nc *nats.Conn }
 
-// DialCluster connects to one of the servers. Its errors are one line.
-func DialCluster(url, secret string) (*ClusterAdmin, error) {
-	nc, err := nats.Connect(url, nats.Name("broker cluster"), nats.UserInfo(systemUser, password(secret, systemPurpose)),
-		nats.Timeout(adminTimeout), nats.NoReconnect(), nats.IgnoreDiscoveredServers())
+// DialCluster connects to one of the servers. Without a configuration of TLS it is verified as the URL says. Its
+// errors are one line.
+func DialCluster(url, secret string, secure *tls.Config) (*ClusterAdmin, error) {
+	opts := []nats.Option{
+		nats.Name("broker cluster"), nats.UserInfo(systemUser, password(secret, systemPurpose)),
+		nats.Timeout(adminTimeout), nats.NoReconnect(), nats.IgnoreDiscoveredServers(),
+	}
+	if secure != nil {
+		opts = append(opts, nats.Secure(secure))
+	}
+	nc, err := nats.Connect(url, opts...)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization):
 		return nil, fmt.Errorf("%s: refused: the secret is not the cluster's, or this is %w", redact(url), ErrNoCluster)

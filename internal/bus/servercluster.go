@@ -3,6 +3,7 @@ package bus
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -22,8 +23,10 @@ type ClusterConfig struct {
 	Listen string
 	// Routes are the addresses of all servers, host:port; the server itself may be among them.
 	Routes []string
-	// Secret that the servers have in common; empty: whoever reaches Listen is one of them.
+	// Secret that the servers have in common; empty: whoever reaches Listen, or is let in by TLS, is one of them.
 	Secret string
+	// TLS for both sides of a route; nil: plain text.
+	TLS *tls.Config
 }
 
 // The users of a cluster. Their passwords are made of the secret, which itself is never sent.
@@ -52,6 +55,7 @@ func (c ClusterConfig) apply(opts *server.Options) error {
 		Name: c.Name, Host: host, Port: port,
 		// Clients that are told of other servers would look for them on their own machine.
 		NoAdvertise: isLoopback(opts.Host),
+		TLSConfig:   c.TLS,
 	}
 	var user *url.Userinfo
 	if c.Secret != "" {
@@ -65,7 +69,7 @@ func (c ClusterConfig) apply(opts *server.Options) error {
 	// ClusterAdmin.
 	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
 	opts.Accounts, opts.SystemAccount = []*server.Account{system}, system.Name
-	opts.Users = []*server.User{{Username: systemUser, Password: password(c.Secret, systemPurpose), Account: system}}
+	opts.Users = append(opts.Users, &server.User{Username: systemUser, Password: password(c.Secret, systemPurpose), Account: system})
 	return nil
 }
 

@@ -23,15 +23,15 @@ type clusterServer struct {
 	stop func() error // its error
 }
 
-func startClusterServer(t *testing.T, secret string, listen string, routes ...string) clusterServer {
+func startClusterServer(t *testing.T, c ClusterConfig) clusterServer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	log, done := &logBuffer{}, make(chan error, 1)
+	c.Name = "c"
 	go func() {
 		s, err := StartServer(ctx, ServerConfig{
-			Listen: "127.0.0.1:0", StoreDir: t.TempDir(), ServerName: "s-" + listen[len(listen)-5:],
-			Cluster: ClusterConfig{Name: "c", Listen: listen, Routes: routes, Secret: secret},
-			Logger:  slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Listen: "127.0.0.1:0", StoreDir: t.TempDir(), ServerName: "s-" + c.Listen[len(c.Listen)-5:], Cluster: c,
+			Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		})
 		if err == nil {
 			s.Shutdown(context.Background())
@@ -58,7 +58,7 @@ func freeAddresses(t *testing.T, n int) (all []string) {
 
 func TestWaitForTheClusterEndsWithTheContext(t *testing.T) {
 	at := freeAddresses(t, 3)
-	s := startClusterServer(t, "", at[0], at...)
+	s := startClusterServer(t, ClusterConfig{Listen: at[0], Routes: at})
 	eventually(t, "it says what it waits for", func() bool {
 		return s.log.has("waiting for a majority of the cluster: 1 of 3 servers seen")
 	})
@@ -70,8 +70,8 @@ func TestWaitForTheClusterEndsWithTheContext(t *testing.T) {
 func TestServersOfAClusterShareASecret(t *testing.T) {
 	const right, wrong = "the-right-secret", "the-wrong-secret"
 	at := freeAddresses(t, 3)
-	a := startClusterServer(t, right, at[0], at...)
-	b := startClusterServer(t, wrong, at[1], at...)
+	a := startClusterServer(t, ClusterConfig{Listen: at[0], Routes: at, Secret: right})
+	b := startClusterServer(t, ClusterConfig{Listen: at[1], Routes: at, Secret: wrong})
 	eventually(t, "one refuses the other", func() bool { return a.log.has("Authorization") || a.log.has("authentication error") })
 	eventually(t, "the other is told", func() bool { return b.log.has("Authorization") || b.log.has("authentication error") })
 	if err := errors.Join(a.stop(), b.stop()); !errors.Is(err, context.Canceled) {

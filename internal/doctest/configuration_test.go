@@ -160,8 +160,8 @@ stranger: 1
 clients: {stranger: 1}
 control: {stranger: 1, tls: {stranger: 1}, auth: {stranger: 1, identities: [{stranger: 1, allow: {stranger: 1}}]}}
 ops: {stranger: 1}
-nats: {stranger: 1, tls: {stranger: 1}}
-cluster: {stranger: 1}
+nats: {stranger: 1, tls: {stranger: 1}, users: [{stranger: 1, allow_responses: {stranger: 1}}]}
+cluster: {stranger: 1, tls: {stranger: 1}}
 drain: {stranger: 1}
 lease: {stranger: 1}
 log: {stranger: 1}
@@ -283,7 +283,7 @@ func TestRangesAreThoseThatTheBrokerEnforces(t *testing.T) {
 	dir, n := t.TempDir(), 0
 	for key, r := range documentedKeys(t) {
 		ends := documentedRange.FindStringSubmatch(r["values"])
-		if ends == nil {
+		if ends == nil || strings.HasPrefix(key, "nats.users[]") { // an entry is nothing without its other keys
 			continue
 		}
 		n++

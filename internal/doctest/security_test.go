@@ -2,17 +2,20 @@ package doctest_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
@@ -53,5 +56,30 @@ func whoMayCommand(t *testing.T, s snippet) {
 		if !strings.Contains(b.Stderr(), part) {
 			t.Errorf("%s is not in the log:\n%s", part, b.Stderr())
 		}
+	}
+}
+
+// rolesFile starts a broker with the file of the document, on a port of its own, and connects as the workers.
+func rolesFile(t *testing.T, s snippet) {
+	dir := withCertificate(t)
+	const password = "fit-for-a-document-only"
+	write(t, dir, "workers.password", password+"\n")
+	write(t, dir, "holdfast.yaml", s.text)
+	brokertest.Binary(t) // is built here
+	t.Chdir(dir)         // the file names files
+	b := brokertest.Launch(t, append(brokertest.Args(t), "--config=holdfast.yaml", "--nats-listen=0.0.0.0:0")...)
+	if !b.Ready.Ready {
+		t.Fatal(b.Stderr())
+	}
+	url := strings.Replace(b.NATS, "0.0.0.0", "127.0.0.1", 1)
+	secure := nats.Secure(&tls.Config{InsecureSkipVerify: true})
+	denied := make(chan error, 16)
+	workers := party{t: t, denied: denied, Conn: bustest.Dial(t, url, secure, nats.UserInfo("chat-workers", password),
+		nats.CustomInboxPrefix("_INBOX.chat-workers"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))}
+	workers.mustNotPublish("holdfast-in.default.group.lobby", "holdfast-in.chat.reply.x")
+	workers.mustNotSubscribe("_INBOX.>")
+	if _, err := nats.Connect(url, secure); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("without a user: %v", err)
 	}
 }

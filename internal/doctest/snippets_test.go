@@ -43,6 +43,8 @@ var ways = map[string]way{
 	"docs/cluster.md#On three machines/1":         {run: clusterFile},
 	"docs/cluster.md#Replacing a machine/1":       {because: "embeddedCluster runs it"},
 
+	"docs/cluster.md#Roles of the embedded server/1": {run: rolesFile},
+
 	"docs/configuration.md#Configuration/1": {run: configCommands},
 	"docs/configuration.md#An example/1":    {run: exampleFile},
 	"docs/configuration.md#TLS/1":           {run: tlsFile},

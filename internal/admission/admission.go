@@ -41,6 +41,8 @@ type Refusal struct {
 	// body is plain text.
 	Header [][2]string
 	Body   []byte
+	// Detail is a line for the operator's log; empty: nothing is worth one.
+	Detail string
 }
 
 // Admitter decides who may connect to one endpoint. Exactly one of its answers is not nil. It is called by

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/admission"
 )
@@ -23,7 +25,7 @@ func (e *edge) admit(w http.ResponseWriter, ep *endpoint, req *admission.Request
 	case client.Err() != nil:
 		e.refused.add("gone")
 	case refusal != nil:
-		e.keepOut(w, refusal)
+		e.keepOut(w, ep, refusal)
 	default:
 		return grant
 	}
@@ -31,7 +33,10 @@ func (e *edge) admit(w http.ResponseWriter, ep *endpoint, req *admission.Request
 }
 
 // keepOut answers a handshake that was refused by an admitter.
-func (e *edge) keepOut(w http.ResponseWriter, r *admission.Refusal) {
+func (e *edge) keepOut(w http.ResponseWriter, ep *endpoint, r *admission.Refusal) {
+	if r.Detail != "" {
+		ep.tellOperator(e.logger, r)
+	}
 	e.keptOut.add(r.Reason)
 	e.refused.add(strconv.Itoa(r.Status))
 	header := w.Header()
@@ -46,4 +51,12 @@ func (e *edge) keepOut(w http.ResponseWriter, r *admission.Refusal) {
 	header.Set("Connection", "close") // as in refuse
 	w.WriteHeader(r.Status)
 	_, _ = w.Write(r.Body) // the client may be gone
+}
+
+// tellOperator writes a line of the log, now and then: strangers can cause it.
+func (ep *endpoint) tellOperator(logger *slog.Logger, r *admission.Refusal) {
+	if silent, due := ep.keptOut.due(time.Now()); due {
+		logger.Warn("a client was not admitted", "reason", r.Reason, "detail", r.Detail,
+			"endpoint", ep.hub.Path, "setting", ep.key+".admission", "not_logged", silent)
+	}
 }

@@ -133,11 +133,6 @@ type Endpoint struct {
 	StartPaused         bool        `yaml:"start_paused"`
 }
 
-// Admission says who may connect.
-type Admission struct {
-	Mode string `yaml:"mode"` // none
-}
-
 // Heartbeat is the regular ping.
 type Heartbeat struct {
 	Interval Duration `yaml:"interval"` // 0s: none
@@ -194,7 +189,7 @@ func DefaultEndpoint() Endpoint {
 		Namespace:    "default",
 		Subprotocols: []string{},
 		Origins:      []string{"same-origin"},
-		Admission:    Admission{Mode: "none"},
+		Admission:    defaultAdmission(),
 		Compression:  defaultCompression(),
 		Heartbeat:    Heartbeat{Interval: 30 * Second, Timeout: 10 * Second},
 		Limits: Limits{

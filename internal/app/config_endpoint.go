@@ -122,9 +122,7 @@ func (v *checker) handshake(key string, e Endpoint) {
 			v.refuse(at, "%q is not the name of a header: want an HTTP token, such as User-Agent", name)
 		}
 	})
-	if e.Admission.Mode != "none" {
-		v.refuse(key+".admission.mode", "%q is not in this version: want none", e.Admission.Mode)
-	}
+	v.admission(key+".admission", e.Admission)
 	v.compression(key+".compression", e.Compression)
 }
 

@@ -75,6 +75,7 @@ type endpoint struct {
 	keep     []string // canonical header names, sorted
 
 	foreigners seldom // lines of the log about origins that are not allowed
+	keptOut    seldom // and about clients that were not admitted
 }
 
 // handler routes the endpoints' paths; pages, if not nil, answers plain requests for "/".

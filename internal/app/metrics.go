@@ -207,6 +207,13 @@ var busMetrics = []metric{
 		one(func(s *snapshot) uint64 { return s.bus.Inbound.Delivered })),
 	counter("replies_refused_total", "NATS replies that were refused, by reason.",
 		each(func(s *snapshot) map[hub.Reason]uint64 { return s.bus.Inbound.Refused }, hub.Reason.String), "reason"),
+	gauge("handshakes_asking", "Handshakes that wait for a backend's answer now.",
+		one(func(s *snapshot) int { return s.bus.Handshakes.Asking })),
+	counter("handshake_answers_dropped_total", "Replies to handshakes that were not used: late, because the handshake did not wait any more, or stray, because they were no answers.",
+		func(s *snapshot, emit func(float64, ...string)) {
+			emit(float64(s.bus.Handshakes.Late), "late")
+			emit(float64(s.bus.Handshakes.Strays), "stray")
+		}, "why"),
 	counter("replies_slow_consumer_total", "Times replies came faster than they could be taken; some were lost.",
 		one(func(s *snapshot) uint64 { return s.bus.Inbound.SlowConsumer })),
 	counter("jetstream_acks_dropped_total", "JetStream acknowledgements that arrived as replies.",

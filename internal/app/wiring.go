@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -45,7 +46,11 @@ func (b *broker) endpoints() ([]*endpoint, error) {
 		}
 		ep := newEndpoint(c, b.engine, min(size, fits))
 		ep.key, ep.log = fmt.Sprintf("endpoints[%d]", i), b.logger
+		ep.admitter = b.admitter(c.Admission)
 		eps = append(eps, ep)
+	}
+	if slices.ContainsFunc(b.cfg.Endpoints, func(c Endpoint) bool { return c.Admission.Mode == admissionBackend }) {
+		return eps, b.bus.ServeHandshakes(b.hub.Node())
 	}
 	return eps, nil
 }

@@ -32,11 +32,12 @@ type Bus struct {
 
 // Stats of all connections.
 type Stats struct {
-	Publisher PublisherStats
-	Inbound   InboundStats
-	Groups    GroupStats
-	Peers     PeersStats
-	Life      LifeStats
+	Publisher  PublisherStats
+	Inbound    InboundStats
+	Groups     GroupStats
+	Handshakes HandshakeStats
+	Peers      PeersStats
+	Life       LifeStats
 }
 
 // Connect connects to NATS. It fails with one line when no server can be reached before
@@ -74,6 +75,10 @@ func (b *Bus) Interest() hub.Interest { return b.inbound.groups }
 // ServeReplies gives replies to the node's connections to r, from now until Close. It is called once.
 func (b *Bus) ServeReplies(node hub.NodeID, r Replies) error { return b.inbound.serve(node, r) }
 
+// ServeHandshakes takes answers to handshakes of the node's clients, from now until Close. It is called at most once,
+// before AskHandshake.
+func (b *Bus) ServeHandshakes(node hub.NodeID) error { return b.inbound.handshakes.serve(node) }
+
 // ServeGroups gives messages of groups that have members here to g, from now until Close. It is called once.
 func (b *Bus) ServeGroups(g Groups) { b.inbound.groups.serve(g) }
 
@@ -84,7 +89,9 @@ func (b *Bus) Connected() bool {
 
 // Stats answers all counters.
 func (b *Bus) Stats() Stats {
-	return Stats{b.publisher.Stats(), b.inbound.stats(), b.inbound.groups.stats(), b.peers.Stats(), b.LifeStats()}
+	return Stats{
+		b.publisher.Stats(), b.inbound.stats(), b.inbound.groups.stats(), b.inbound.handshakes.stats(), b.peers.Stats(), b.LifeStats(),
+	}
 }
 
 // Close takes no replies, group messages and calls any more, publishes the events that are left and

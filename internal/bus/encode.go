@@ -64,6 +64,23 @@ func AppendClosed(dst []byte, c *hub.Closed) []byte {
 	return o.end()
 }
 
+// AppendHandshake appends the JSON of holdfast.v1.Handshake.
+func AppendHandshake(dst []byte, h *hub.Handshake) []byte {
+	o := beginObject(dst)
+	o.str("connection_id", h.ID.String())
+	o.str("namespace", h.Endpoint.Namespace)
+	o.str("endpoint", h.Endpoint.Path)
+	o.headers("path_values", h.PathValues)
+	o.str("url", h.URL)
+	o.str("host", h.Host)
+	o.headers("headers", h.Headers)
+	o.list("subprotocols", h.Subprotocols)
+	o.str("remote_address", h.RemoteAddress)
+	o.str("local_address", h.LocalAddress)
+	o.tls(h.TLS)
+	return o.end()
+}
+
 // verdict answers a reply that is itself a request.
 type verdict struct {
 	code     string // the name of a gRPC status code
@@ -88,13 +105,17 @@ func (o *jsonObject) facts(f *hub.Facts) {
 	o.str("url", f.URL)
 	o.str("host", f.Host)
 	o.str("remote_address", f.RemoteAddress)
-	headers := make([]pair, len(f.Headers))
-	for i, h := range f.Headers {
-		headers[i] = pair(h)
-	}
-	o.pairs("headers", headers)
+	o.headers("headers", f.Headers)
 	o.str("subprotocol", f.Subprotocol)
 	o.str("extensions", f.Extensions)
+}
+
+func (o *jsonObject) headers(n string, headers []hub.Header) {
+	entries := make([]pair, len(headers))
+	for i, h := range headers {
+		entries[i] = pair(h)
+	}
+	o.pairs(n, entries)
 }
 
 func (o *jsonObject) attributes(attributes []hub.Attribute) {

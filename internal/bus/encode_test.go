@@ -167,6 +167,28 @@ func TestClosedJSONIsTheLibrarys(t *testing.T) {
 	})
 }
 
+func TestHandshakeJSONIsTheLibrarys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		headers, values := draw(t, someMap), draw(t, someMap)
+		tls, wantTLS := drawTLS(t)
+		h := &hub.Handshake{
+			ID: anID(), Endpoint: &hub.Endpoint{Path: draw(t, text), Namespace: draw(t, text)}, URL: draw(t, text), Host: draw(t, text),
+			Subprotocols: rapid.SliceOfN(text, 0, 3).Draw(t, "subprotocols"), RemoteAddress: draw(t, text), LocalAddress: draw(t, text), TLS: tls,
+		}
+		for k, v := range headers {
+			h.Headers = append(h.Headers, hub.Header{Name: k, Value: v})
+		}
+		for k, v := range values {
+			h.PathValues = append(h.PathValues, hub.Header{Name: k, Value: v})
+		}
+		same(t, AppendHandshake(nil, h), &holdfastv1.Handshake{
+			ConnectionId: h.ID.String(), Namespace: h.Endpoint.Namespace, Endpoint: h.Endpoint.Path, PathValues: values,
+			Url: h.URL, Host: h.Host, Headers: headers, Subprotocols: h.Subprotocols,
+			RemoteAddress: h.RemoteAddress, LocalAddress: h.LocalAddress, Tls: wantTLS,
+		})
+	})
+}
+
 func TestVerdictJSONIsTheLibrarys(t *testing.T) {
 	reasons := append(hub.Reasons(), 0)
 	rapid.Check(t, func(t *rapid.T) {

@@ -14,10 +14,11 @@ import (
 // inbound is the connection for what flows towards the broker from backends and publishers.
 type inbound struct {
 	link
-	config   Config
-	subjects Subjects
-	replies  Replies // set before the subscription
-	groups   *groups
+	config     Config
+	subjects   Subjects
+	replies    Replies // set before the subscription
+	groups     *groups
+	handshakes *handshakes
 
 	delivered atomic.Uint64
 	acks      atomic.Uint64
@@ -43,6 +44,7 @@ func newInbound(c Config, s Subjects) (*inbound, error) {
 		config: c, subjects: s, refused: make(map[hub.Reason]uint64), streams: make(map[string]struct{}),
 	}
 	in.groups = newGroups(in)
+	in.handshakes = &handshakes{in: in, asking: make(map[string]*asking)}
 	in.onSlow = in.groups.lost
 	return in, in.connect(c, "replies")
 }

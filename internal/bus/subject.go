@@ -80,6 +80,34 @@ func (s Subjects) Replies(node hub.NodeID) string {
 	return s.inbound + ".*.reply." + string(node) + ".>"
 }
 
+// Handshake is `<inbound>.<namespace>.handshake`, where backends are asked who may connect.
+func (s Subjects) Handshake(namespace string) string {
+	return s.inbound + "." + namespace + ".handshake"
+}
+
+// Answer is `<inbound>.<namespace>.answer.<node>.<id>`, the reply subject of the handshake of that connection.
+func (s Subjects) Answer(namespace string, id hub.ID) string {
+	return s.inbound + "." + namespace + ".answer." + string(id.Node()) + "." + id.String()
+}
+
+// Answers is what a node subscribes to, for the answers to the handshakes of all its clients.
+func (s Subjects) Answers(node hub.NodeID) string {
+	return s.inbound + ".*.answer." + string(node) + ".*"
+}
+
+// ParseAnswer reads a subject that Answer made. It does not check that the ID is one.
+func (s Subjects) ParseAnswer(subject string) (namespace, id string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.inbound+".")
+	if !ok {
+		return "", "", false
+	}
+	tokens := strings.Split(rest, ".")
+	if len(tokens) != 4 || tokens[1] != "answer" {
+		return "", "", false
+	}
+	return tokens[0], tokens[3], true
+}
+
 // Group is `<inbound>.<namespace>.group.<group>`, whose messages go to every member. It fails for names that
 // would not be one token each.
 func (s Subjects) Group(namespace, group string) (subject string, ok bool) {

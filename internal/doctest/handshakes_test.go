@@ -12,7 +12,10 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
 )
 
@@ -53,7 +56,8 @@ func refusals() map[string][]string {
 		"405": {handshake("POST / HTTP/1.1")},
 		"426": {handshake(get, "Upgrade: "), handshake(get, "Connection: close"), handshake(get, "Sec-WebSocket-Version: 12")},
 		"429": {handshake("GET /one-each HTTP/1.1")},
-		"503": {handshake("GET /full HTTP/1.1")},
+		"502": {handshake("GET /senseless HTTP/1.1")},
+		"503": {handshake("GET /full HTTP/1.1"), handshake("GET /unattended HTTP/1.1")},
 		"431": {handshake(get, "X: "+strings.Repeat("x", 80<<10))},
 		"307": {handshake("GET //chat HTTP/1.1"), handshake("GET /a/../chat HTTP/1.1")},
 	}
@@ -63,6 +67,14 @@ func TestRefusedHandshakesAreThoseOfTheTable(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Config(t, crowded)) // whose clients keep it waiting when it stops
 	for _, path := range []string{"/full", "/one-each"} {
 		wstest.Dial(t, b.URL(path), nil)
+	}
+	nc := bustest.Dial(t, b.NATS)
+	senseless := func(m *nats.Msg) { _ = m.Respond([]byte(`{"accept":{"user":7}}`)) } // fails when the test is over
+	if _, err := nc.Subscribe("holdfast-in.senseless.handshake", senseless); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
 	}
 	var documented []string
 	for _, r := range read(t, operating).table(t, "Refused handshakes") {

@@ -73,6 +73,12 @@ endpoints:
   - path: /spoken
     subprotocols: [ours]
     subprotocol_required: true
+  - path: /unattended
+    namespace: unattended
+    admission: {mode: backend}
+  - path: /senseless
+    namespace: senseless
+    admission: {mode: backend}
 `
 
 // stimulated is a broker that serves a sample of every metric, also of those whose labels appear only when
@@ -89,6 +95,7 @@ func stimulated(t *testing.T) *brokertest.Broker {
 	})
 	wstest.Dial(t, b.URL("/full"), nil)
 	refused(t, b.URL("/full"))
+	refused(t, b.URL("/unattended"))
 	peer := wstest.Dial(t, b.URL("/"), nil)
 	if _, err := control(b).Count(t.Context(), &holdfastv1.CountRequest{}); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,9 @@ endpoints:
   - path: /
   - path: /chat
     namespace: chat
+  - path: /door
+    namespace: chat
+    admission: {mode: backend}
 `
 
 // guarded is a NATS server with the permissions of a document.
@@ -30,7 +33,7 @@ func guard(t *testing.T, conf string) guarded {
 	return guarded{bustest.StartProcess(t, "-c", write(t, t.TempDir(), "nats.conf", conf))}
 }
 
-var passwords = map[string]string{"broker": "change-me-1", "listener": "change-me-2", "replier": "change-me-3", "publisher": "change-me-4"}
+var passwords = map[string]string{"broker": "change-me-1", "listener": "change-me-2", "replier": "change-me-3", "publisher": "change-me-4", "doorkeeper": "change-me-5"}
 
 func (g guarded) as(user string) string {
 	return strings.Replace(g.URL, "nats://", "nats://"+user+":"+passwords[user]+"@", 1)
@@ -125,6 +128,8 @@ func permissions(t *testing.T, s snippet) {
 	publisher.mustNotSubscribe("holdfast.>")
 	server.dial(t, "broker").mustNotPublish("$JS.API.STREAM.DELETE.HOLDFAST_LIFE", "$JS.API.STREAM.CREATE.EVENTS")
 
+	door(t, b, server, replier, id)
+
 	b.Signal(syscall.SIGKILL)
 	all := events.Wait(3)
 	if closed := all[2]; !strings.Contains(string(closed.Data), `"cause":"NODE_LOST"`) {
@@ -134,6 +139,26 @@ func permissions(t *testing.T, s snippet) {
 		t.Errorf("the broker lacks %v permissions:\n%s", n, other.Stderr())
 	}
 	lackingPermissions(t, server, s.text)
+}
+
+// door: the doorkeeper decides, for its own namespace, and nobody else hears of handshakes.
+func door(t *testing.T, b *brokertest.Broker, server guarded, replier party, id string) {
+	t.Helper()
+	doorkeeper := server.dial(t, "doorkeeper")
+	decide := func(m *nats.Msg) { _ = m.Respond([]byte(`{"refuse":{"status":418}}`)) } // fails when the test is over
+	if _, err := doorkeeper.Subscribe("holdfast-in.chat.handshake", decide); err != nil {
+		t.Fatal(err)
+	}
+	if err := doorkeeper.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, resp := wstest.TryDial(t, b.URL("/door"), nil); resp.StatusCode != 418 {
+		t.Errorf("the doorkeeper is not asked: %s", resp.Status)
+	}
+	doorkeeper.mustNotPublish("holdfast-in.default.answer."+b.Node+"."+id, "holdfast-in.chat.reply."+b.Node+"."+id+".t", "holdfast-in.chat.handshake")
+	doorkeeper.mustNotSubscribe("holdfast-in.default.handshake")
+	replier.mustNotPublish("holdfast-in.chat.answer." + b.Node + "." + id)
+	replier.mustNotSubscribe("holdfast-in.chat.handshake")
 }
 
 // toMembers makes a connection a member and publishes to the group until that has reached the broker.

@@ -34,6 +34,9 @@ var ways = map[string]way{
 
 	"README.md#Groups, users, many nodes/1": {run: helloAll},
 
+	"docs/admission.md#Backend/1": {run: answerAccepts},
+	"docs/admission.md#Backend/2": {run: answerRefuses},
+
 	"docs/cluster.md#Brokers on NATS servers of their own/1": {run: externalFile},
 	"docs/cluster.md#Permissions/1":                          {run: permissions},
 

@@ -177,7 +177,7 @@ func (r *recording) awaitStream(ctx context.Context, recorded bool, servers int)
 // withoutJetStream builds a broker whose embedded server has none: the product has no such switch.
 func (l *lab) withoutJetStream(ctx context.Context) (path string, err error) {
 	path = filepath.Join(l.dir, "broker-without-jetstream")
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); err == nil { //nolint:gosec // in a directory of our own
 		return path, nil
 	}
 	dir, err := goTool(ctx, "list", "-f", "{{.Dir}}", module+"internal/bus")
@@ -185,7 +185,7 @@ func (l *lab) withoutJetStream(ctx context.Context) (path string, err error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "server.go")
-	source, err := os.ReadFile(name) //nolint:gosec // our own source
+	source, err := os.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
@@ -196,8 +196,8 @@ func (l *lab) withoutJetStream(ctx context.Context) (path string, err error) {
 	changed, overlay := filepath.Join(l.dir, "server.go"), filepath.Join(l.dir, "without.json")
 	text, err := json.Marshal(map[string]any{"Replace": map[string]string{name: changed}})
 	err = errors.Join(err,
-		os.WriteFile(changed, []byte(strings.Replace(string(source), on, off, 1)), 0o600),
-		os.WriteFile(overlay, text, 0o600))
+		os.WriteFile(changed, []byte(strings.Replace(string(source), on, off, 1)), 0o600), //nolint:gosec // the same
+		os.WriteFile(overlay, text, 0o600))                                                //nolint:gosec // the same
 	if err != nil {
 		return "", err
 	}

@@ -226,12 +226,21 @@ func conflictOf(err error) error {
 }
 
 // Last implements life.Log.
-func (l *lifeLog) Last(ctx context.Context, node hub.NodeID) (uint64, error) {
+func (l *lifeLog) Last(ctx context.Context, node hub.NodeID) (life.Message, error) {
 	m, err := l.current().GetLastMsgForSubject(ctx, lifeSubject(node))
 	if err != nil {
-		return 0, noneOf(err)
+		return life.Message{}, noneOf(err)
 	}
-	return m.Sequence, nil
+	return life.Message{Seq: m.Sequence, Time: m.Time, Data: m.Data}, nil
+}
+
+// Epoch implements life.Log. A stream with copies does not forget what it has confirmed. One without can when its
+// server starts again, which no connection survives.
+func (l *lifeLog) Epoch() uint64 {
+	if l.current().CachedInfo().Config.Replicas > 1 {
+		return 0
+	}
+	return 1 + l.link.nc.Stats().Reconnects
 }
 
 // Get implements life.Log.

@@ -32,15 +32,20 @@ func (c *compactor) due() bool {
 	return !c.rewriting && (c.bytes > compactBytes+compactFactor*c.live || c.messages > compactMessages)
 }
 
+// rewrite begins to record every open connection once more.
+func (r *Record) rewrite() {
+	r.compactor = compactor{rewriting: true, live: r.compactor.live}
+	r.rewind(r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.compactor.until = r.number + uint64(len(r.queue))
+}
+
 // compact is called after each message.
 func (r *Record) compact(ctx context.Context) {
 	c := &r.compactor
 	if c.due() {
-		c.rewriting, c.from, c.bytes, c.messages = true, 0, 0, 0
-		r.rewind(r)
-		r.mu.Lock()
-		c.until = r.number + uint64(len(r.queue))
-		r.mu.Unlock()
+		r.rewrite()
 	}
 	// Closes that the record itself does not say to be published must stay: claimers that read it before
 	// and after would count differently.

@@ -49,8 +49,8 @@ type Log interface {
 	// Append appends to the subject of a node if its last sequence is after (0: it has none) and answers
 	// the new one. An error that is a *Conflict is certain; any other leaves open whether it was taken.
 	Append(ctx context.Context, node hub.NodeID, after uint64, data []byte) (seq uint64, err error)
-	// Last answers the last sequence of the node's subject, or ErrNone.
-	Last(ctx context.Context, node hub.NodeID) (seq uint64, err error)
+	// Last answers the last message of the node's subject, or ErrNone.
+	Last(ctx context.Context, node hub.NodeID) (Message, error)
 	// Get answers the message of that sequence, or ErrNone.
 	Get(ctx context.Context, node hub.NodeID, seq uint64) (Message, error)
 	// Read visits the messages of the node's subject up to the sequence given, in their order.
@@ -59,6 +59,9 @@ type Log interface {
 	Purge(ctx context.Context, node hub.NodeID, below uint64) error
 	// Nodes answers every node that has messages.
 	Nodes(ctx context.Context) ([]hub.NodeID, error)
+	// Epoch changes whenever the log may have come back with an older state than it had shown: what was read
+	// before says nothing any more of how long something has not changed.
+	Epoch() uint64
 	// Lost reports, once, that the log was lost with all that was in it, and begins anew.
 	Lost(ctx context.Context) (bool, error)
 }

@@ -20,6 +20,7 @@ type memoryLog struct {
 	subjects map[hub.NodeID][]life.Message
 	away     bool // nothing is answered
 	lost     bool
+	epoch    uint64
 	lose     map[string]int    // operation: how many answers get lost after they took effect
 	appends  chan life.Message // told of each append, when there is room
 }
@@ -65,16 +66,22 @@ func (l *memoryLog) lostLocked(operation string) error {
 	return nil
 }
 
-func (l *memoryLog) Last(_ context.Context, node hub.NodeID) (uint64, error) {
+func (l *memoryLog) Last(_ context.Context, node hub.NodeID) (life.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
-		return 0, errAway
+		return life.Message{}, errAway
 	}
-	if seq := l.lastLocked(node); seq > 0 {
-		return seq, nil
+	if ms := l.subjects[node]; len(ms) > 0 {
+		return ms[len(ms)-1], nil
 	}
-	return 0, life.ErrNone
+	return life.Message{}, life.ErrNone
+}
+
+func (l *memoryLog) Epoch() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch
 }
 
 func (l *memoryLog) Get(_ context.Context, node hub.NodeID, seq uint64) (life.Message, error) {
@@ -132,6 +139,17 @@ func (l *memoryLog) wipe() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost, l.subjects = true, make(map[hub.NodeID][]life.Message)
+}
+
+// comeBack forgets everything behind a sequence, as a single server does that lost what it had not synced.
+func (l *memoryLog) comeBack(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for node, ms := range l.subjects {
+		l.subjects[node] = slices.DeleteFunc(ms, func(m life.Message) bool { return m.Seq > seq })
+	}
+	l.seq = seq
+	l.epoch++
 }
 
 func (l *memoryLog) messages(node hub.NodeID) []life.Message {

@@ -5,7 +5,9 @@
 package life_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 )
 
 type successor struct {
@@ -37,6 +39,9 @@ func (x *explorer) explore() []successor {
 			x.survivorSteps(i)
 		}
 	}
+	if x.from.canComeBack {
+		x.olderSteps()
+	}
 	x.step("a lease passes", func(s *modelState) error {
 		o := &s.owner
 		o.leaseOld, o.firstOld, o.answerOld = true, true, true
@@ -65,6 +70,10 @@ func (x *explorer) ownerSteps() {
 	}
 	if o.waiting && !o.repeated && o.answer == noAnswer {
 		x.step("owner sends again", func(s *modelState) error {
+			if x.lastIsGone(s) {
+				s.owner.claimed = true
+				return nil
+			}
 			s.owner.repeated = true
 			s.owner.attempts[1] = attemptState{true, s.owner.last, s.owner.batch}
 			return nil
@@ -80,6 +89,7 @@ func (x *explorer) ownerSteps() {
 		x.step("owner forgets", func(s *modelState) error {
 			s.purge(s.owner.purgeBelow)
 			s.owner.purgeBelow = 0
+			s.harmed = s.harmed && (!s.again || s.everClaimed)
 			return nil
 		})
 	}
@@ -129,6 +139,10 @@ func (x *explorer) connectionSteps(c int) {
 func (x *explorer) send(compact bool) func(*modelState) error {
 	return func(s *modelState) error {
 		o := &s.owner
+		if x.lastIsGone(s) {
+			o.claimed = true
+			return nil
+		}
 		o.number++
 		s.batches++
 		b := modelEntry{number: o.number}
@@ -185,13 +199,28 @@ func (x *explorer) readAnswer(s *modelState) error {
 	o := &s.owner
 	seq, old := o.answerSeq, o.answerOld
 	if o.answer == conflict {
-		if s.n == 0 || s.log[s.n-1].number != o.number {
+		switch {
+		case s.n == 0 || s.log[s.n-1].number == 0:
 			o.claimed = true
+			return nil
+		case s.log[s.n-1].number != o.number: // the log is older than what it has told
+			if o.claimed = o.leaseOld && x.mutation != writesAgainWhenFrozen; !o.claimed {
+				x.writeAgain(s)
+			}
 			return nil
 		}
 		seq, old = s.lastSeq(), o.firstOld
 	}
+	hasClaim := slices.ContainsFunc(s.log[:s.n], func(e modelEntry) bool { return e.number == 0 })
+	if old && hasClaim && x.mutation != trustsTheSequence {
+		o.claimed = true
+		return nil
+	}
+	if s.everClaimed && !old {
+		return errors.New("the owner goes on although it was claimed")
+	}
 	o.waiting, o.answer, o.last, o.leaseOld = false, noAnswer, seq, old
+	unpublished := slices.Contains(o.phase[:], closeRecorded)
 	for c := range modelConns {
 		switch o.phase[c] {
 		case openSent:
@@ -205,7 +234,7 @@ func (x *explorer) readAnswer(s *modelState) error {
 	}
 	if o.purgeBelow == 255 {
 		o.purgeBelow = 0
-		if x.mutation == forgetsUnmarkedCloses || marksAll(s, seq) {
+		if x.mutation == forgetsUnmarkedCloses || marksAll(s, seq) && (!s.again || !unpublished) {
 			o.purgeBelow = seq
 		}
 	}
@@ -256,6 +285,7 @@ func (x *explorer) claim(s *modelState, i int) error {
 	if s.lastSeq() != saw && (x.mutation != noExpectedSequence || s.n == 0) {
 		return nil
 	}
+	s.everClaimed = true
 	v.at = s.append(modelEntry{done: 0})
 	open, closes, marked := uint8(0), uint8(0), uint8(0)
 	for _, e := range s.log[:s.n] {
@@ -299,7 +329,9 @@ func (x *explorer) claimerSteps(i int) {
 	switch {
 	case v.done >= v.n:
 		x.step(fmt.Sprintf("survivor %d forgets", i), func(s *modelState) error {
-			s.purge(s.survivors[i].at + 1)
+			if at := s.survivors[i].at; s.lastSeq() == at { // the tombstone comes before
+				s.purge(at + 1)
+			}
 			s.survivors[i] = survivorState{}
 			return nil
 		})

@@ -26,11 +26,16 @@ type mutation int
 
 const (
 	sound mutation = iota
+	soundWithOlderLog
 	noExpectedSequence
 	noFreeze
 	eventsBeforeRecord
 	writtenDownBeforePublished
 	forgetsUnmarkedCloses
+	// With a log that comes back older.
+	writesAgainWhenFrozen
+	countsAcrossAnOlderLog
+	trustsTheSequence
 )
 
 // Phases of a connection at its owner.
@@ -107,6 +112,10 @@ type modelState struct {
 	opened           [modelConns]bool
 	lost, recorded   [modelConns]bool // a close of that kind
 	crashes, batches uint8            // of survivors; of the owner
+	// A single server came back with an older state: it may once. What was in the part that it lost is harm done,
+	// until the owner has written its record again.
+	canComeBack, cameBack, harmed, again bool
+	everClaimed                          bool // also when the log has lost it
 }
 
 // Kinds of close in a survivor's list.
@@ -141,9 +150,12 @@ func (s *modelState) purge(below uint8) {
 
 // publish puts an event on the bus, and notices what must never be.
 func (s *modelState) publish(kind string, c int) error {
-	ended := s.lost[c] || s.recorded[c]
+	ended := (s.lost[c] || s.recorded[c]) && !s.harmed
 	switch kind {
 	case "open", "message":
+		if s.everClaimed {
+			return fmt.Errorf("%s of %d from an owner that is claimed", kind, c)
+		}
 		if ended {
 			return fmt.Errorf("%s of %d after its close", kind, c)
 		}
@@ -155,7 +167,7 @@ func (s *modelState) publish(kind string, c int) error {
 	case "recorded":
 		s.recorded[c] = true
 	}
-	if s.lost[c] && s.recorded[c] {
+	if s.lost[c] && s.recorded[c] && !s.harmed {
 		return fmt.Errorf("two distinct closes of %d", c)
 	}
 	return nil
@@ -164,6 +176,9 @@ func (s *modelState) publish(kind string, c int) error {
 // settled: every connection has one close, or lives with an owner that can go on, or was never told of.
 func (s *modelState) settled() bool {
 	o := &s.owner
+	if s.harmed {
+		return true
+	}
 	for c := range modelConns {
 		lives := !o.dead && !o.claimed && o.phase[c] <= open && !o.leaseOld
 		if !lives && s.opened[c] && !s.lost[c] && !s.recorded[c] {
@@ -188,7 +203,7 @@ func (s *modelState) normalize() {
 	}
 	for i := range s.survivors {
 		v := &s.survivors[i]
-		if v.saw != 0 && v.saw != s.lastSeq() { // it will see that the record has changed
+		if v.saw != 0 && v.saw != s.lastSeq() && !s.canComeBack { // it will see that the record has changed
 			v.saw = 0
 		}
 		v.sawOld = v.sawOld && v.saw != 0
@@ -224,6 +239,9 @@ func (s *modelState) renumber() {
 	for i := range s.n {
 		used = append(used, &s.log[i].seq)
 	}
+	if s.cameBack {
+		used = append(used, &s.seq)
+	}
 	for i := range s.survivors {
 		used = append(used, &s.survivors[i].saw, &s.survivors[i].at)
 	}
@@ -239,9 +257,11 @@ func (s *modelState) renumber() {
 		}
 		rank[v] += rank[v-1]
 	}
-	s.seq = rank[255]
 	for _, u := range used {
 		*u = rank[*u]
+	}
+	if !s.cameBack { // else sequences are used again
+		s.seq = rank[255]
 	}
 	number := func(n *uint8) {
 		switch *n {
@@ -265,6 +285,10 @@ func (s *modelState) renumber() {
 // checkModel visits every state and answers how many there are and what went wrong first.
 func checkModel(m mutation) (states int, problem error) {
 	initial := modelState{}
+	if m >= writesAgainWhenFrozen || m == soundWithOlderLog {
+		initial.canComeBack, initial.crashes = true, 1 // one trouble at a time
+		initial.survivors[1].dead = true
+	}
 	initial.seq = 1
 	initial.log[0] = modelEntry{number: 1, seq: 1}
 	initial.n = 1
@@ -327,10 +351,22 @@ func TestModelHasOneCloseForEachOpen(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
+// TestModelWithOlderLog: who goes on after a single server came back with an older state was not claimed, whatever the
+// server has lost; and once it has written its record again, everything is as before.
+func TestModelWithOlderLog(t *testing.T) {
+	states, err := checkModel(soundWithOlderLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d states", states)
+}
+
 func TestModelNoticesWhatIsLeftOut(t *testing.T) {
 	for name, m := range map[string]mutation{
 		"no expected sequence": noExpectedSequence, "no freeze": noFreeze, "events before the record": eventsBeforeRecord,
 		"written down before it is published": writtenDownBeforePublished, "unmarked closes forgotten": forgetsUnmarkedCloses,
+		"an older log, and written again when frozen": writesAgainWhenFrozen,
+		"an older log, and counted across":            countsAcrossAnOlderLog, "an older log, and its sequences trusted": trustsTheSequence,
 	} {
 		t.Run(name, func(t *testing.T) {
 			states, err := checkModel(m)

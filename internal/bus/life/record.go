@@ -47,7 +47,7 @@ type Record struct {
 	released  []released
 	published uint64    // closes in messages up to this sequence were published
 	marked    uint64    // what the last message says of that
-	empty     time.Time // since when the log says that there is no record; zero: it does not
+	stale     time.Time // since when the log answers from before what it acknowledged; zero: it does not
 	compactor compactor
 	buf       []byte
 }

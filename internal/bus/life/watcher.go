@@ -34,6 +34,7 @@ type Watcher struct {
 	own     *Record
 	publish Publisher
 	seen    map[hub.NodeID]sighting
+	epoch   uint64 // of the log, in which everything was seen
 	// nodes that have records, as they were found at that time.
 	nodes []hub.NodeID
 	found time.Time
@@ -42,11 +43,17 @@ type Watcher struct {
 	stats WatcherStats
 }
 
-// sighting is the last sequence of a record, and when it was seen first.
+// sighting is the last message of a record, and when it was seen first. Sequences alone are not enough: a log that
+// begins anew uses them again.
 type sighting struct {
-	seq   uint64
-	since time.Time
+	seq      uint64
+	stored   time.Time
+	since    time.Time
+	finished bool // it is the tombstone of a node that was dealt with
 }
+
+// tombstoneKept is how long the tombstone of a node stays for it to find, if it was only stopped.
+const tombstoneKept = time.Hour
 
 // WatcherStats are totals since the start.
 type WatcherStats struct {
@@ -107,35 +114,29 @@ func (w *Watcher) Recover(ctx context.Context) error {
 	return nil
 }
 
-func (w *Watcher) recover(ctx context.Context, node hub.NodeID, last uint64) error {
+func (w *Watcher) recover(ctx context.Context, node hub.NodeID, last Message) error {
 	same, err := w.sameInstance(ctx, node, last)
 	if err != nil || !same {
 		return err
 	}
-	return w.claim(ctx, node, last)
+	return w.claim(ctx, node, last.Seq)
 }
 
 // sameInstance asks the last message, and only when that is a claimer's all that were before.
-func (w *Watcher) sameInstance(ctx context.Context, node hub.NodeID, last uint64) (bool, error) {
-	m, err := w.log.Get(ctx, node, last)
-	if errors.Is(err, ErrNone) { // it goes on writing
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if b, err := readBatch(m.Data); err != nil || b.claim == "" {
+func (w *Watcher) sameInstance(ctx context.Context, node hub.NodeID, last Message) (bool, error) {
+	if b, err := readBatch(last.Data); err != nil || b.claim == "" {
 		return b.instance == w.config.Instance, err
 	}
-	replay, err := w.replay(ctx, node, last)
+	replay, err := w.replay(ctx, node, last.Seq)
 	return replay.Instance == w.config.Instance, err
 }
 
 // look claims every node whose record did not change for a lease, by our own clock, and while we could
 // write our own: when nobody can write, silence says nothing.
 func (w *Watcher) look(ctx context.Context) error {
-	if !w.own.Valid() {
+	if epoch := w.log.Epoch(); !w.own.Valid() || epoch != w.epoch {
 		clear(w.seen)
+		w.epoch = epoch
 		return nil
 	}
 	if err := w.find(ctx); err != nil {
@@ -146,20 +147,15 @@ func (w *Watcher) look(ctx context.Context) error {
 		if node == w.config.Node || w.config.Healthy(node) {
 			continue
 		}
-		last, err := w.log.Last(ctx, node)
+		s, err := w.sight(ctx, node)
 		if err != nil {
 			continue // gone meanwhile, or to be asked again
 		}
-		now := time.Now()
-		s, known := w.seen[node]
-		if !known || s.seq != last {
-			s = sighting{last, now}
-		}
-		if since(s.since, now) < w.config.Lease {
+		if since(s.since, time.Now()) < s.patience(w.config.Lease) {
 			seen[node] = s
 			continue
 		}
-		if err := w.bury(ctx, node, last); err != nil {
+		if err := w.bury(ctx, node, s); err != nil {
 			w.config.Logger.Warn("claim of a dead node is not finished; to be tried again", "node", string(node), "error", err)
 		}
 	}
@@ -176,19 +172,34 @@ func (w *Watcher) find(ctx context.Context) (err error) {
 	return err
 }
 
-// bury claims a node, or forgets the tombstone of one that was dealt with: its owner has had a lease to find it.
-func (w *Watcher) bury(ctx context.Context, node hub.NodeID, last uint64) error {
-	m, err := w.log.Get(ctx, node, last)
-	if errors.Is(err, ErrNone) {
-		return nil
+// sight looks at the last message of a record; a tombstone does not change.
+func (w *Watcher) sight(ctx context.Context, node hub.NodeID) (sighting, error) {
+	s := w.seen[node]
+	if s.finished {
+		return s, nil
 	}
-	if err != nil {
-		return err
+	m, err := w.log.Last(ctx, node)
+	if err != nil || m.Seq == s.seq && m.Time.Equal(s.stored) {
+		return s, err
 	}
-	if b, err := readBatch(m.Data); err == nil && b.finished {
-		return w.purge(ctx, node, last+1)
+	b, err := readBatch(m.Data)
+	return sighting{m.Seq, m.Time, time.Now(), err == nil && b.finished}, nil
+}
+
+// patience is how long the message must not change before something is done.
+func (s *sighting) patience(lease time.Duration) time.Duration {
+	if s.finished {
+		return tombstoneKept
 	}
-	return w.claim(ctx, node, last)
+	return lease
+}
+
+// bury claims a node, or forgets the tombstone of one that was dealt with.
+func (w *Watcher) bury(ctx context.Context, node hub.NodeID, s sighting) error {
+	if s.finished {
+		return w.purge(ctx, node, s.seq+1)
+	}
+	return w.claim(ctx, node, s.seq)
 }
 
 // claim ends a node for good: once the log has taken the claim, the owner can append nothing more. Then it

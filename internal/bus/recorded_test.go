@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/bus/life"
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
@@ -153,6 +154,55 @@ func TestFrozenNodeKeepsMessagesBack(t *testing.T) {
 	if !c.Message(hub.Text, []byte("hello")) {
 		t.Error("a node that thawed refuses a message")
 	}
+}
+
+// A server that lost its last writes costs a node whose lease still runs nothing.
+func TestNodeOutlivesAnOlderState(t *testing.T) {
+	server := bustest.StartProcess(t)
+	n := startNode(t, server.URL)
+	err := n.bus.OpenLife(t.Context(), LifeConfig{
+		Node: n.Node(), Lease: time.Minute, Renew: testLease / 5, EachOpen: n.EachOpen,
+		Frozen: func(bool) { t.Error("frozen") }, Claimed: func() { t.Error("claimed") },
+		Healthy: func(hub.NodeID) bool { return false }, Gone: func(hub.NodeID) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.abandonLife)
+	server.Kill()
+	putBack := server.Keep()
+	server.Start()
+	before, s := n.open(t)
+	<-s.room // recorded, and lost now
+	server.Kill()
+	putBack()
+	server.Start()
+	after, s := n.open(t)
+	<-s.room
+	for _, c := range []*hub.Conn{after, before} {
+		eventually(t, "the connection is in the record", func() bool {
+			return strings.Contains(lifeRecord(t, n), keyOf(c.ID()))
+		})
+	}
+}
+
+// lifeRecord is the whole record of a node.
+func lifeRecord(t testing.TB, n *node) string {
+	t.Helper()
+	log := n.bus.life.Load().log
+	last, err := log.Last(t.Context(), n.Node())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	err = log.Read(t.Context(), n.Node(), last.Seq, func(m life.Message) error {
+		_, err := all.Write(m.Data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
 }
 
 func TestEarlierProcessOfTheInstanceIsRecovered(t *testing.T) {

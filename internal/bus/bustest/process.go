@@ -3,6 +3,7 @@ package bustest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -98,6 +99,22 @@ func (p *Process) Terminate() {
 func (p *Process) Kill() {
 	p.signal(syscall.SIGKILL)
 	p.wait()
+}
+
+// Keep copies what the server has on its disk. The function that it answers puts that back, while the server does
+// not run: what came after is lost.
+func (p *Process) Keep() (putBack func()) {
+	p.t.Helper()
+	kept := filepath.Join(p.t.TempDir(), "kept")
+	if err := os.CopyFS(kept, os.DirFS(p.dir)); err != nil {
+		p.t.Fatal(err)
+	}
+	return func() {
+		p.t.Helper()
+		if err := errors.Join(os.RemoveAll(p.dir), os.CopyFS(p.dir, os.DirFS(kept))); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 }
 
 func (p *Process) signal(s syscall.Signal) {

@@ -60,6 +60,7 @@ func (r *Record) behind(seq uint64) error {
 		r.anew(seq)
 		return errAnew
 	case age >= r.config.Lease:
+		r.config.Logger.Error("the life record is older than what was confirmed, or gone: this node may be claimed")
 		return errClaimed
 	}
 	return errStale

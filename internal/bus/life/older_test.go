@@ -22,9 +22,9 @@ func TestOlderLogIsWrittenAgainWithinTheLease(t *testing.T) {
 		n.record.Opened(n.live["kept"], nil)
 		n.close("closed later")
 		time.Sleep(2 * life.DefaultRenew)
+		n.live["later"] = &life.Open{Key: "later", Namespace: "ns", Time: time.Unix(1, 0)}
 		log.comeBack(synced[len(synced)-1].Seq)
 		n.open("later")
-		n.live["later"] = &life.Open{Key: "later", Namespace: "ns", Time: time.Unix(1, 0)}
 		time.Sleep(2 * life.DefaultRenew)
 		expect(t, n, "open closed later", "close closed later", "open later")
 		if n.record.Stats().Freezes != 0 || n.rewinds != 1 {

@@ -152,8 +152,12 @@ checkgenerate: .cache/tools.installed tools/node_modules/.installed ## Fails if 
 	tools/generate --check
 
 .PHONY: bench
-bench: build ## Measures the broker beside its limits: make bench ARGS='-runs 1'.
-	go run ./bench $(ARGS)
+bench: build bench/peers/node_modules/.installed ## Measures the broker beside its limits and others, and renews docs/performance.md: make bench ARGS='-runs 1'.
+	go run ./bench -write $(ARGS)
+
+.PHONY: microbench
+microbench: ## Runs the micro-benchmarks, compared with bench/data/micro.txt, or with a commit: make microbench BASE=main~5.
+	tools/microbench $(BASE)
 
 .PHONY: check
 check: lint checkgenerate test ## Everything CI runs.

@@ -36,7 +36,6 @@ type broker struct {
 	engine    *ws.Engine
 	control   *rpc.Server
 	edge      *edge
-	memory    *memory // nil: there is no budget
 
 	controlListener net.Listener
 	opsListener     net.Listener
@@ -174,10 +173,6 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	b.hub = hub.New(node, b.bus.Publisher())
 	b.hub.SetInterest(b.bus.Interest())
 	b.edge = newEdge(b.hub, b.engine, b.logger, &b.cfg)
-	budget := b.cfg.Memory.Budget.bytes()
-	setMemoryLimit(budget)
-	b.memory = watchMemory(budget, b.hub, b.logger)
-	b.edge.memory = b.memory
 	b.bus.ServeGroups(groups{b.hub})
 	return b.bus.ServeReplies(node, replies{b.hub})
 }
@@ -207,9 +202,6 @@ func (b *broker) startOps(context.Context) error {
 			return snapshot{}
 		}
 		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
-		if s.memory.used = usedMemory(); b.memory != nil {
-			s.memory.budget, s.memory.shed = b.memory.budget, b.memory.shed.Load()
-		}
 		s.tlsReloads, s.notProxied = b.tlsReloads.all(), b.proxyRefused.all()
 		return s
 	})

@@ -36,7 +36,6 @@ func newEnough(reason string, status int, retryAfter, text string) *enough {
 var (
 	busAway       = newEnough("bus_away", http.StatusServiceUnavailable, "1", "broker cannot record new connections at present")
 	brokerStops   = newEnough("stopping", http.StatusServiceUnavailable, "1", "broker is stopping")
-	memoryShort   = newEnough("memory", http.StatusServiceUnavailable, "5", "broker is short of memory")
 	brokerFull    = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
 	endpointFull  = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
 	endpointHasty = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "endpoint has as many new connections in this second as it may")

@@ -33,7 +33,6 @@ func (b *broker) stop(ctx context.Context) error {
 		closeListener(l)
 	}
 	b.serving.Wait()
-	b.memory.close()
 	if b.engine != nil {
 		b.engine.Close()
 	}

@@ -182,3 +182,23 @@ func modelHeader(t *testing.T, b []byte) (h wire.Header, n int, legal bool) {
 	}
 	return h, len(b) - rest.Len(), true
 }
+
+func BenchmarkHeader(b *testing.B) {
+	for name, length := range map[string]uint64{"7-bit": 125, "16-bit": 1 << 10, "64-bit": 1 << 20} {
+		header := wire.AppendHeader(nil, wire.Header{Fin: true, Opcode: wire.Binary, Masked: true, Mask: testMask, Length: length})
+		b.Run("parse/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, fault := wire.ParseHeader(header); fault != nil {
+					b.Fatal(fault)
+				}
+			}
+		})
+		b.Run("append/"+name, func(b *testing.B) {
+			h := wire.Header{Fin: true, Opcode: wire.Binary, Length: length}
+			var dst []byte
+			for b.Loop() {
+				dst = wire.AppendHeader(dst[:0], h)
+			}
+		})
+	}
+}

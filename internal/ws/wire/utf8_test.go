@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -135,4 +136,20 @@ func mayBecomeText(b []byte) bool {
 		b = b[size:]
 	}
 	return true
+}
+
+func BenchmarkUTF8(b *testing.B) {
+	for name, text := range map[string]string{"ascii": "hello ", "mixed": "κόσμε, 𝄞 and a€ü "} {
+		for _, size := range []int{128, 16 << 10} {
+			b.Run(fmt.Sprintf("%s/%dB", name, size), func(b *testing.B) {
+				part := []byte(strings.Repeat(text, size/len(text)))
+				b.SetBytes(int64(len(part)))
+				for b.Loop() {
+					if u := (wire.UTF8{}); !u.Next(part) {
+						b.Fatal("refused")
+					}
+				}
+			})
+		}
+	}
 }

@@ -4,53 +4,92 @@ package main
 
 import (
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/bench/client"
+	"github.com/holdfast-broker/holdfast/bench/report"
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
 )
 
-// TestMixedScenarioLosesNothing runs the program small, against the real broker; how fast it is says nothing.
-func TestMixedScenarioLosesNothing(t *testing.T) {
-	l, err := parse([]string{"-runs=1", "-scenarios=mixed", "-idle=100", "-busy=20", "-for=1s"})
+// small makes a lab that is quick; how fast anything is says nothing.
+func small(t *testing.T, args ...string) *lab {
+	t.Helper()
+	l, err := parse(append([]string{"-runs=1", "-for=200ms", "-held=10ms", "-idle=100", "-most=120", "-tls=40", "-busy=20"}, args...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.dir, l.broker = t.TempDir(), brokertest.Binary(t)
-	if err := l.build(t.Context()); err != nil {
+	return l
+}
+
+// TestScenariosLoseNothing measures a little of everything, against the real broker and its limits.
+func TestScenariosLoseNothing(t *testing.T) {
+	l := small(t, "-scenarios=idle,tls,inbound,push,tail,mixed")
+	if err := l.buildOwn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	to := newReport(l)
+	to := &report.Data{}
 	if err := l.measure(t.Context(), to); err != nil {
 		t.Fatal(err)
 	}
-	to.print(os.Stderr)
-	if err := to.verdict(); err != nil {
+	to.Print(os.Stderr)
+	if err := to.Faulty(); err != nil {
 		t.Error(err)
 	}
-	if n := to.Lines[0].Runs["msgs/s"][0]; n == 0 {
-		t.Error("no message was answered")
+	for _, want := range []struct{ scenario, row, figure string }{
+		{"mixed", withNATS, report.Rate}, {"inbound", "100 × 8, " + barePublisher, report.CPU}, {"push", "Send, " + bareControl, report.Rate},
+		{"idle", withNATS, report.Held}, {"tail", "100 connections", report.Latency(withNATS, 0.5)},
+	} {
+		if runs := to.Row(want.scenario, want.row).Runs(want.figure); len(runs) == 0 || runs[0] <= 0 {
+			t.Errorf("%s, %s: %s is %v", want.scenario, want.row, want.figure, runs)
+		}
 	}
 }
 
-// TestNodesScenariosLoseNothing runs them small, too.
+// TestNodesScenariosLoseNothing runs those of three nodes small, too.
 func TestNodesScenariosLoseNothing(t *testing.T) {
-	l, err := parse([]string{"-for=800ms"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.dir, l.broker = t.TempDir(), brokertest.Binary(t)
-	if err := l.build(t.Context()); err != nil {
+	l := small(t, "-for=400ms")
+	if err := l.buildOwn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for name, measure := range map[string]measurement{
-		"through another node": through{1, 2, (*caller).stream, perSecond}.measure, "fan-out": fanOut{300, clusterNodes}.measure,
+		"through another node":        through{1, 2, (*caller).stream, perSecond}.measure,
+		"fan-out":                     fanOut{300, clusterNodes, withNATS}.measure,
+		"bare fan-out":                fanOut{300, 1, bareControl}.measure,
 		"with and without the record": lifeCost{0, 100}.measure,
 	} {
 		f, bad, err := measure(t.Context(), l)
-		if err != nil || bad != (faults{}) || f[0].Value == 0 {
+		if err != nil || bad != (faults{}) || f[0].value == 0 {
 			t.Errorf("%s: %v, %+v, %v", name, f, bad, err)
+		}
+	}
+}
+
+// TestAnyServerCanBeMeasured aims at one that is not ours to start.
+func TestAnyServerCanBeMeasured(t *testing.T) {
+	mine := small(t)
+	if err := mine.buildOwn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := mine.set(t.Context(), bareEcho)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.strike() }()
+	l := small(t, "-url=ws://"+s.address+"/chat", "-pid="+strconv.Itoa(s.server.PID()))
+	to := &report.Data{}
+	if err := l.measure(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range to.Rows {
+		figure := report.CPU
+		if r.Scenario == "idle" {
+			figure = report.Held
+		}
+		if runs := r.Runs(figure); len(runs) != 1 || runs[0] <= 0 || r.Faults != (faults{}) {
+			t.Errorf("%s: %v, %+v", r.Name, r.Figures, r.Faults)
 		}
 	}
 }

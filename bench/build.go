@@ -27,8 +27,20 @@ const (
 //go:embed profiler.go.txt
 var profiler string
 
-// build builds what was not given. Plain flags: what is measured is what an operator would build.
-func (l *lab) build(ctx context.Context) (err error) {
+// build builds everything that is measured. Plain flags: what is measured is what an operator would build.
+func (l *lab) build(ctx context.Context) error {
+	if l.url != nil {
+		return nil
+	}
+	err := l.buildOwn(ctx)
+	if err == nil {
+		l.buildPeers(ctx)
+	}
+	return err
+}
+
+// buildOwn builds what was not given.
+func (l *lab) buildOwn(ctx context.Context) (err error) {
 	var flags []string
 	if l.profile != "" {
 		if flags, err = l.withProfiler(ctx); err != nil {
@@ -55,7 +67,29 @@ func (l *lab) build(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return l.certify()
+}
+
+// buildPeers does without them where they cannot be had: the broker's limits are measured all the same.
+func (l *lab) buildPeers(ctx context.Context) {
+	path := filepath.Join(l.dir, "peers")
+	_, err := goTool(ctx, "build", "-C", peersDir, "-o", path, ".")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(peersDir, "node_modules", "ws"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: without other servers:", err)
+		return
+	}
+	l.peers = path
+}
+
+// peerNames are the other servers that are measured.
+func (l *lab) peerNames() []string {
+	if l.peers == "" {
+		return nil
+	}
+	return []string{gws, gorilla, nodeWS}
 }
 
 // withProfiler answers the flag that adds the profiler to a build of the broker.

@@ -19,6 +19,7 @@ const fanOutGroup = "all"
 // fanOut publishes to a group, one message after the other: the next when the last member has got it.
 type fanOut struct {
 	members, nodes int // all nodes have as many
+	peer           string
 }
 
 // audience is the members of the group.
@@ -33,7 +34,7 @@ type audience struct {
 }
 
 func (w fanOut) measure(ctx context.Context, l *lab) (f figures, bad faults, err error) {
-	c, err := l.setCluster(ctx, clusterNodes)
+	c, err := w.set(ctx, l)
 	if err != nil {
 		return nil, bad, err
 	}
@@ -53,6 +54,14 @@ func (w fanOut) measure(ctx context.Context, l *lab) (f figures, bad faults, err
 		bad.Errors += uint64(p.Broken)
 	}
 	return f, bad, err
+}
+
+// set starts as many nodes as have members: the broker, or its bare prototype.
+func (w fanOut) set(ctx context.Context, l *lab) (*cluster, error) {
+	if w.peer == bareControl {
+		return l.setBare(ctx)
+	}
+	return l.setCluster(ctx, w.nodes, w.nodes)
 }
 
 // gather connects the members.

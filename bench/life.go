@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-broker/holdfast/bench/client"
 	"github.com/holdfast-broker/holdfast/bench/process"
+	"github.com/holdfast-broker/holdfast/bench/report"
 )
 
 const (
@@ -35,9 +36,9 @@ type lifeCost struct {
 
 func lifeRows() []row {
 	return []row{
-		{"life", "NATS embedded", lifeCost{0, 4000}.measure},
-		{"life", "one NATS server", lifeCost{1, 4000}.measure},
-		{"life", "three NATS servers", lifeCost{3, 4000}.measure},
+		{scenario: "life", name: "NATS embedded", run: lifeCost{0, 4000}.measure},
+		{scenario: "life", name: "one NATS server", run: lifeCost{1, 4000}.measure},
+		{scenario: "life", name: "three NATS servers", run: lifeCost{3, 4000}.measure},
 	}
 }
 
@@ -66,7 +67,7 @@ func (w lifeCost) measure(ctx context.Context, l *lab) (f figures, bad faults, e
 	f.add("without", without.perOpen(without.natsUsed))
 	f.add("RSS B/conn, recorded", with.memory)
 	f.add("RSS B/conn, not", without.memory)
-	f.add(othersFigure, others(before, after))
+	f.add(report.Others, others(before, after))
 	with.faults(&bad)
 	without.faults(&bad)
 	return f, bad, err

@@ -39,15 +39,31 @@ type node struct {
 	cc      *grpc.ClientConn
 }
 
-func (l *lab) setCluster(ctx context.Context, servers int) (*cluster, error) {
+// setCluster starts so many brokers on so many NATS servers.
+func (l *lab) setCluster(ctx context.Context, brokers, servers int) (*cluster, error) {
 	c := &cluster{}
-	if err := l.startCluster(ctx, c, servers); err != nil {
+	if err := l.startCluster(ctx, c, brokers, servers); err != nil {
 		return nil, errors.Join(err, c.strike())
 	}
 	return c, nil
 }
 
-func (l *lab) startCluster(ctx context.Context, c *cluster, servers int) error {
+// setBare starts the bare prototype of a node.
+func (l *lab) setBare(ctx context.Context) (*cluster, error) {
+	s, err := l.set(ctx, bareControl)
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{nodes: []node{{server: s.server, address: s.address}}}
+	c.nodes[0].cc, err = dial(s.control)
+	return c, err
+}
+
+func dial(control string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
+func (l *lab) startCluster(ctx context.Context, c *cluster, brokers, servers int) error {
 	routes, err := freeAddresses(servers)
 	if err != nil {
 		return err
@@ -72,7 +88,7 @@ func (l *lab) startCluster(ctx context.Context, c *cluster, servers int) error {
 		}
 		urls = append(urls, url)
 	}
-	for i := range clusterNodes {
+	for i := range brokers {
 		if err := l.startNode(ctx, c, urls[i%servers]); err != nil {
 			return err
 		}
@@ -118,7 +134,7 @@ func (l *lab) startNode(ctx context.Context, c *cluster, natsURL string) error {
 		return fmt.Errorf("ready line %q: %w", p.Line, err)
 	}
 	n.id, n.address = ready.Node, strings.TrimPrefix(ready.Listen[0], "ws://")
-	n.cc, err = grpc.NewClient(ready.Control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	n.cc, err = dial(ready.Control)
 	c.nodes[len(c.nodes)-1] = n
 	return err
 }
@@ -196,7 +212,7 @@ func (n node) connect(ctx context.Context, count int) (*client.Pool, error) {
 		return nil, err
 	}
 	if err = pool.Connect(ctx, count); err == nil {
-		err = n.awaitOpen(ctx, uint64(count))
+		err = awaitOpen(ctx, holdfastv1.NewConnectionServiceClient(n.cc), n.id, uint64(count))
 	}
 	if err != nil {
 		pool.Abort()
@@ -205,10 +221,10 @@ func (n node) connect(ctx context.Context, count int) (*client.Pool, error) {
 	return pool, nil
 }
 
-func (n node) awaitOpen(ctx context.Context, want uint64) error {
-	api := holdfastv1.NewConnectionServiceClient(n.cc)
+// awaitOpen waits until a node counts so many connections; all nodes together, if it is not named.
+func awaitOpen(ctx context.Context, api holdfastv1.ConnectionServiceClient, node string, want uint64) error {
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		open, err := api.Count(ctx, &holdfastv1.CountRequest{Filter: &holdfastv1.Filter{Node: n.id}})
+		open, err := api.Count(ctx, &holdfastv1.CountRequest{Filter: &holdfastv1.Filter{Node: node}})
 		if err != nil {
 			return fmt.Errorf("count: %w", err)
 		}
@@ -216,7 +232,7 @@ func (n node) awaitOpen(ctx context.Context, want uint64) error {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("node %s counts %d connections, want %d", n.id, open.Count, want)
+			return fmt.Errorf("node %q counts %d connections, want %d", node, open.Count, want)
 		}
 	}
 }

@@ -10,23 +10,19 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/holdfast-broker/holdfast/bench/client"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
-func pushStreams(ctx context.Context, l *lab) (figures, faults, error) {
-	return l.push(ctx, streams, (*caller).stream)
+// push is callers that send to connections by ID.
+type push struct {
+	peer    string
+	callers int
+	run     func(*caller, context.Context) error
 }
 
-func pushCalls(ctx context.Context, l *lab) (figures, faults, error) {
-	return l.push(ctx, unaryCallers, (*caller).calls)
-}
-
-func (l *lab) push(ctx context.Context, callers int, run func(*caller, context.Context) error) (f figures, bad faults, err error) {
-	s, err := l.set(ctx, withNATS)
+func (w push) measure(ctx context.Context, l *lab) (f figures, bad faults, err error) {
+	s, err := l.set(ctx, w.peer)
 	if err != nil {
 		return nil, bad, err
 	}
@@ -36,26 +32,29 @@ func (l *lab) push(ctx context.Context, callers int, run func(*caller, context.C
 		return nil, bad, err
 	}
 	defer pool.Abort()
-	cc, err := grpc.NewClient(s.control, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := dial(s.control)
 	if err != nil {
 		return nil, bad, err
 	}
 	defer cc.Close()
 	api := holdfastv1.NewConnectionServiceClient(cc)
+	if err := awaitOpen(ctx, api, "", pushConns); err != nil {
+		return nil, bad, err
+	}
 	targets, err := targetsOf(ctx, api, pushConns)
 	if err != nil {
 		return nil, bad, err
 	}
 	stop := make(chan struct{})
-	all := make([]*caller, callers)
+	all := make([]*caller, w.callers)
 	for i := range all {
 		all[i] = &caller{api: api, stop: stop}
 	}
 	for i, t := range targets {
-		c := all[i%callers]
+		c := all[i%w.callers]
 		c.targets = append(c.targets, t)
 	}
-	p := &pushes{pool: pool, targets: targets, callers: all, run: run, stop: stop}
+	p := &pushes{pool: pool, targets: targets, callers: all, run: w.run, stop: stop}
 	f, err = p.measure(ctx, s, l.duration)
 	err = errors.Join(err, endOf(ctx, s, pool, &p.faults))
 	return f, p.faults, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-broker/holdfast/bench/process"
+	"github.com/holdfast-broker/holdfast/bench/report"
 )
 
 // sample is what everybody has used at one moment.
@@ -21,7 +22,9 @@ type sample struct {
 func (s *stage) sample() (sample, error) {
 	now := sample{at: time.Now()}
 	var errs [4]error
-	now.server, errs[0] = s.server.Usage()
+	if s.pid != 0 {
+		now.server, errs[0] = process.UsageOf(s.pid)
+	}
 	if s.nats != nil {
 		now.nats, errs[1] = s.nats.Usage()
 	}
@@ -44,19 +47,36 @@ func (s *stage) measured() (sample, error) {
 func perMessage(before, after sample, n uint64) (f figures) {
 	seconds := after.at.Sub(before.at).Seconds()
 	per := func(d time.Duration) float64 { return micros(d) / float64(max(n, 1)) }
-	f.add("msgs/s", float64(n)/seconds)
-	f.add(cpuFigure, per(after.server.CPU-before.server.CPU))
+	f.add(report.Rate, float64(n)/seconds)
+	f.add(report.CPU, per(after.server.CPU-before.server.CPU))
 	f.add("NATS CPU µs/msg", per(after.nats.CPU-before.nats.CPU))
 	f.add("load CPU µs/msg", per(after.load.CPU-before.load.CPU))
 	f.add("server cores", (after.server.CPU-before.server.CPU).Seconds()/seconds)
-	f.add(othersFigure, others(before, after))
+	f.add(report.Others, others(before, after))
 	return f
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// othersFigure shows how noisy the machine was: runs among much noise cost more for each message.
-const othersFigure = "others' cores"
+// figures are those of one run of a row, in the order of its table.
+type figures []figure
+
+type figure struct {
+	name  string
+	value float64
+}
+
+func (f *figures) add(name string, value float64) { *f = append(*f, figure{name, value}) }
+
+// value finds a figure.
+func (f figures) value(name string) float64 {
+	for _, one := range f {
+		if one.name == name {
+			return one.value
+		}
+	}
+	return 0
+}
 
 // others is what neither we nor what we started used: the kernel's own work, and what else runs there.
 func others(before, after sample) float64 {

@@ -8,30 +8,31 @@ import (
 	"time"
 
 	"github.com/holdfast-broker/holdfast/bench/client"
+	"github.com/holdfast-broker/holdfast/bench/report"
 )
 
-// warmUp comes before every measurement under load.
-const warmUp = 700 * time.Millisecond
+const (
+	// warmUp comes before every measurement under load.
+	warmUp = 300 * time.Millisecond
+	// underWay is how many messages there are of each depth at most.
+	underWay = 1000
+)
 
 // faults are what must not be: each is a bug of the broker or of this program.
-type faults struct {
-	Errors uint64 `json:"errors"` // connections that ended, calls and events that failed
-	Lost   uint64 `json:"lost"`   // messages and events that never came
-	Wrong  uint64 `json:"wrong"`  // in a byte, or not the next in order
-	Stray  uint64 `json:"stray"`  // on another connection than their own
-}
-
-func (f *faults) add(other faults) {
-	f.Errors, f.Lost = f.Errors+other.Errors, f.Lost+other.Lost
-	f.Wrong, f.Stray = f.Wrong+other.Wrong, f.Stray+other.Stray
-}
+type faults = report.Faults
 
 // traffic keeps messages under way on the first connections of a pool: after each answer it sends the
 // next. The other connections must stay silent.
 type traffic struct {
 	pool        *client.Pool
 	busy, depth int
+	// turns: what is sent after an answer goes to the next connection, so that all are busy in turn with fewer
+	// messages under way than there are connections.
+	turns bool
+	// paced: nothing is sent because of an answer.
+	paced bool
 
+	next     int
 	stopping bool
 	answered uint64
 	rtt      *client.Histogram // nil: do not record
@@ -77,16 +78,27 @@ func (t *traffic) answer(c *client.Conn, now int64, s client.Stamp) {
 	if t.rtt != nil {
 		t.rtt.Record(now - s.Sent)
 	}
-	if !t.stopping {
+	switch {
+	case t.stopping || t.paced:
+	case t.turns:
+		t.send(t.turn(), now)
+	default:
 		t.send(c, now)
 	}
+}
+
+// turn answers the connection whose turn it is.
+func (t *traffic) turn() *client.Conn {
+	c := t.pool.Conns[t.next]
+	t.next = (t.next + 1) % t.busy
+	return c
 }
 
 // run measures for a time, and then waits for every answer.
 func (t *traffic) run(ctx context.Context, s *stage, d time.Duration) (figures, error) {
 	for range t.depth {
-		for _, c := range t.pool.Conns[:t.busy] {
-			t.send(c, client.Now())
+		for range min(t.busy, underWay) {
+			t.send(t.turn(), client.Now())
 		}
 	}
 	if err := t.pool.Run(ctx, warmUp); err != nil {
@@ -105,7 +117,7 @@ func (t *traffic) run(ctx context.Context, s *stage, d time.Duration) (figures, 
 		return nil, err
 	}
 	f := perMessage(before, after, t.rtt.Count())
-	f.add("RTT p50 µs", micros(t.rtt.Quantile(0.5)))
+	f.add(report.RTT, micros(t.rtt.Quantile(0.5)))
 	f.add("RTT p99 µs", micros(t.rtt.Quantile(0.99)))
 	return f, t.finish(ctx)
 }
@@ -133,8 +145,11 @@ func endOf(ctx context.Context, s *stage, pool *client.Pool, f *faults) error {
 	if pool.Err != nil {
 		return fmt.Errorf("%d connections broke: %w", pool.Broken, pool.Err)
 	}
-	if s.backend == nil {
-		pool.Abort() // the bare echo peer knows no close
+	if !s.broker {
+		pool.Abort() // the bare peers know no close
+		if s.backend != nil {
+			s.backend.faults(f)
+		}
 		return nil
 	}
 	if err := pool.Close(ctx, patience); err != nil {

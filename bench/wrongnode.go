@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-broker/holdfast/bench/client"
+	"github.com/holdfast-broker/holdfast/bench/report"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
@@ -35,7 +36,7 @@ func perSecond(answered *client.Histogram, took time.Duration) float64 {
 }
 
 func (w through) measure(ctx context.Context, l *lab) (f figures, bad faults, err error) {
-	c, err := l.setCluster(ctx, w.servers)
+	c, err := l.setCluster(ctx, clusterNodes, w.servers)
 	if err != nil {
 		return nil, bad, err
 	}
@@ -72,7 +73,7 @@ func (w through) measure(ctx context.Context, l *lab) (f figures, bad faults, er
 	f.add("owner", owner)
 	f.add("another node", other)
 	f.add("another ÷ owner", other/owner)
-	f.add(othersFigure, others(before, after))
+	f.add(report.Others, others(before, after))
 	p.faults.Errors += uint64(pool.Broken)
 	return f, p.faults, err
 }

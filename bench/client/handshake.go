@@ -4,6 +4,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -45,14 +46,26 @@ func (c *Conn) connect() error {
 	return c.pool.control(unix.EPOLL_CTL_ADD, c.fd, c.Index, unix.EPOLLIN)
 }
 
+// browser is what Chrome 142 sends with a handshake to the host that the page came from, besides what a handshake needs.
+const browser = "Origin: http://%s\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n" +
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n" +
+	"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9,de-DE;q=0.8,de;q=0.7\r\n" +
+	"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
 // request writes the opening handshake (RFC 6455 4.1). The query tells connections apart.
 func (c *Conn) request() {
 	var nonce [16]byte
 	binary.BigEndian.PutUint64(nonce[:], uint64(c.Index)+1)
 	c.key = base64.StdEncoding.EncodeToString(nonce[:])
-	c.out = fmt.Appendf(c.out, "GET /?n=%d HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\nUser-Agent: holdfast-bench\r\n\r\n",
-		c.Index, c.pool.host, c.key, wire.Version)
+	c.out = fmt.Appendf(c.out, "GET %s?n=%d HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n",
+		cmp.Or(c.pool.Path, "/"), c.Index, c.pool.host, c.key, wire.Version)
+	if c.pool.Browser {
+		c.out = fmt.Appendf(c.out, browser, c.pool.host)
+	} else {
+		c.out = append(c.out, "User-Agent: holdfast-bench\r\n"...)
+	}
+	c.out = append(c.out, "\r\n"...)
 }
 
 // handshake collects the answer, judges it, and returns what came behind it.

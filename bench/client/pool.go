@@ -8,7 +8,7 @@ package client
 import (
 	"context"
 	"fmt"
-	"net/netip"
+	"net"
 	"sync"
 	"time"
 
@@ -20,8 +20,11 @@ import (
 // parallel is how many handshakes are under way at once.
 const parallel = 64
 
-// wakeIndex stands in epoll's data for the descriptor that Post wakes the loop with.
-const wakeIndex = -1
+// These stand in epoll's data for the descriptors that Post wakes the loop with, and that Pace does.
+const (
+	wakeIndex = -1 - iota
+	paceIndex
+)
 
 // Pool holds the connections to one server. Its methods, but for Post, belong to one goroutine; nothing is
 // read while none of them runs.
@@ -30,6 +33,11 @@ type Pool struct {
 	OnMessage func(c *Conn, now int64, payload []byte)
 	// OnPost is called with what Post was given.
 	OnPost func(now int64, stamps []Stamp)
+
+	// Path of the handshake; empty: "/".
+	Path string
+	// Browser sends what a browser sends with a handshake, which is more.
+	Browser bool
 
 	Conns []*Conn
 	// Broken counts connections that ended although nobody asked for it; Err is the first reason.
@@ -40,6 +48,7 @@ type Pool struct {
 	host    string
 	epoll   int
 	wake    int
+	pace    pace
 	reading wire.ReaderConfig
 	in      []byte
 	events  []unix.EpollEvent
@@ -52,14 +61,14 @@ type Pool struct {
 	posted []Stamp
 }
 
-// New makes a pool without connections. The address is that of an IPv4 listener.
+// New makes a pool without connections to the host and port at address, over IPv4.
 func New(address string) (*Pool, error) {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil || !at.Addr().Is4() {
-		return nil, fmt.Errorf("client: address %q: want an IPv4 address and port", address)
+	at, err := net.ResolveTCPAddr("tcp4", address)
+	if err != nil {
+		return nil, fmt.Errorf("client: address %q: %w", address, err)
 	}
 	p := &Pool{
-		address: unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())},
+		address: unix.SockaddrInet4{Addr: [4]byte(at.IP.To4()), Port: at.Port},
 		host:    address,
 		reading: wire.ReaderConfig{Client: true},
 		in:      make([]byte, 64<<10),
@@ -164,9 +173,12 @@ func (p *Pool) step(ctx context.Context, wait time.Duration) error {
 		return fmt.Errorf("client: epoll: %w", err)
 	}
 	for _, ev := range p.events[:max(n, 0)] {
-		if ev.Fd == wakeIndex {
+		switch ev.Fd {
+		case wakeIndex:
 			p.takePosted()
-		} else {
+		case paceIndex:
+			p.pace.tick()
+		default:
 			p.Conns[ev.Fd].ready(ev.Events)
 		}
 		p.flush()

@@ -1,104 +1,66 @@
-// Command limits is the bare echo peer that the broker is measured beside: as little as a Go process can do
-// for a WebSocket message. It does not answer pings or closes, checks nothing, and is no server to use.
-// It writes the address it listens on to stdout.
+//go:build linux
+
+// Command limits is the bare prototypes that the broker is measured beside: each as little as a Go process can do
+// for one of its jobs. They answer no ping and no close, check nothing, lose what a full socket does not take, and
+// are no servers to use. They write the address they listen on to stdout, and a second one if they have a control
+// API.
+//
+//	limits echo       a goroutine for each connection, after net/http
+//	limits epoll      the same without goroutines
+//	limits accept     the same without net/http
+//	limits tls        crypto/tls, a goroutine for each connection
+//	limits publish    reads frames and publishes them to the NATS server at -nats
+//	limits push       grpc-go in front of sockets
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"sync"
-	"syscall"
-	"time"
-
-	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
+var modes = map[string]func(net.Listener, *options) error{
+	"echo":    serveEcho,
+	"epoll":   serveEpoll,
+	"accept":  serveAccept,
+	"tls":     serveTLS,
+	"publish": servePublish,
+	"push":    servePush,
+}
+
+type options struct {
+	nats      string
+	cert, key string
+}
+
 func main() {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "limits:", err)
 		os.Exit(1)
 	}
-	fmt.Println(l.Addr())
-	server := &http.Server{Handler: http.HandlerFunc(serve), ReadHeaderTimeout: time.Minute}
-	fmt.Fprintln(os.Stderr, "limits:", server.Serve(l))
-	os.Exit(1)
 }
 
-// buffers are held only while there is something to read.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
-
-func serve(w http.ResponseWriter, r *http.Request) {
-	conn, _, err := http.NewResponseController(w).Hijack()
+func run(args []string) error {
+	o := &options{}
+	set := flag.NewFlagSet("limits", flag.ContinueOnError)
+	set.StringVar(&o.nats, "nats", "", "URL of the NATS server, for publish")
+	set.StringVar(&o.cert, "cert", "", "certificate, for tls")
+	set.StringVar(&o.key, "key", "", "its key")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	serve := modes[set.Arg(0)]
+	if serve == nil {
+		return errors.New("want one of: echo, epoll, accept, tls, publish, push")
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return
+		return err
 	}
-	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Accept: %s\r\n\r\n", wire.AcceptKey(r.Header.Get("Sec-WebSocket-Key")))
-	if err != nil {
-		_ = conn.Close()
-		return
-	}
-	// A goroutine of its own has a small stack, and lets go of what net/http allocated.
-	go echo(conn)
+	return serve(l, o)
 }
 
-// echo waits inside one call of Read, so that no buffer is held and no read finds nothing.
-func echo(conn net.Conn) {
-	defer conn.Close()
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return
-	}
-	var held []byte // of a frame whose end has not come
-	_ = raw.Read(func(fd uintptr) (done bool) {
-		buf := buffers.Get().(*[]byte)
-		defer buffers.Put(buf)
-		for {
-			n, err := syscall.Read(int(fd), *buf)
-			if err == syscall.EAGAIN || err == syscall.EINTR {
-				return false
-			}
-			if err != nil || n <= 0 {
-				return true
-			}
-			in := (*buf)[:n]
-			if len(held) > 0 {
-				in = append(held, in...)
-			}
-			out, rest := answer(in)
-			held = append([]byte(nil), rest...)
-			if len(out) > 0 && !write(int(fd), out) {
-				return true
-			}
-			if n < len(*buf) {
-				return false
-			}
-		}
-	})
-}
-
-// answer turns the whole frames in a chunk into those of a server, in place: a server's frame is shorter.
-func answer(in []byte) (out, rest []byte) {
-	out = in[:0]
-	for {
-		h, n, fault := wire.ParseHeader(in)
-		if fault != nil || n == 0 || uint64(len(in)-n) < h.Length {
-			return out, in
-		}
-		payload := in[n : n+int(h.Length)]
-		wire.Mask(payload, h.Mask, 0)
-		in = in[n+int(h.Length):]
-		if h.Opcode == wire.Text || h.Opcode == wire.Binary {
-			out = wire.AppendFrame(out, h.Opcode, true, payload)
-		}
-	}
-}
-
-// write gives the kernel everything at once. A peer whose socket is full is too slow for this program.
-func write(fd int, b []byte) bool {
-	n, err := syscall.Write(fd, b)
-	return err == nil && n == len(b)
-}
+// ready says where clients, and backends if they have a door of their own, find this process.
+func ready(addresses ...any) { fmt.Println(addresses...) }

@@ -174,7 +174,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	b.hub.SetInterest(b.bus.Interest())
 	b.edge = newEdge(b.hub, b.engine, b.logger, &b.cfg)
 	b.bus.ServeGroups(groups{b.hub})
-	return b.bus.ServeReplies(node, replies{b.hub})
+	return b.bus.ServeReplies(node, &replies{hub: b.hub})
 }
 
 // unsendable closes a connection whose message the bus cannot carry: nothing is swallowed silently.

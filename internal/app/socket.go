@@ -55,13 +55,16 @@ func (s *socket) logEnd(e hub.End) {
 func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {
 	sent, err := s.ws.Send(&ws.Message{
 		Opcode: wire.Opcode(m.Opcode), Payload: m.Payload, More: m.More, Fragment: m.Fragment,
-		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter, Shared: sharedOf(m),
+		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter,
+		Shared: sharedOf(m), Later: m.Later,
 	}, doneOf(done))
 	if err != nil {
 		return hub.Sent{}, s.refusal(err, len(m.Payload))
 	}
-	return hub.Sent{Buffered: uint64(sent.Buffered), Fragment: sent.Fragment}, nil
+	return hub.Sent{Buffered: uint64(sent.Buffered), Fragment: sent.Fragment, Waits: sent.Waits}, nil
 }
+
+func (s *socket) Flush() { s.ws.Flush() }
 
 // sharedOf frames a message that goes to many sockets, once.
 func sharedOf(m *hub.Message) *ws.Shared {

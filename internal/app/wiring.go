@@ -12,10 +12,13 @@ import (
 )
 
 // replies gives what arrives on reply subjects to the hub.
-type replies struct{ hub *hub.Hub }
+type replies struct {
+	hub  *hub.Hub
+	cork hub.Cork
+}
 
 // Reply implements bus.Replies.
-func (r replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) {
+func (r *replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) {
 	c, err := r.hub.Lookup(id)
 	if err != nil {
 		return hub.Sent{}, err
@@ -23,8 +26,13 @@ func (r replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) {
 	if c.Endpoint().Namespace != namespace {
 		return hub.Sent{}, hub.ErrNotFound
 	}
-	return c.Send(m, "", nil)
+	sent, err := c.Send(m, "", nil)
+	r.cork.Hold(c, sent)
+	return sent, err
 }
+
+// Flush implements bus.Replies.
+func (r *replies) Flush() { r.cork.Flush() }
 
 // busOverhead is what a message's headers may take of the bus's max_payload, which counts them.
 const busOverhead = 4 << 10

@@ -18,6 +18,7 @@ type fakeSocket struct {
 func newFakeSocket() *fakeSocket { return &fakeSocket{room: make(chan struct{}, 1)} }
 
 func (s *fakeSocket) Send(*hub.Message, hub.Done) (hub.Sent, error) { return hub.Sent{}, nil }
+func (s *fakeSocket) Flush()                                        {}
 func (s *fakeSocket) Abandon(uint64)                                {}
 func (s *fakeSocket) Ping([]byte, hub.Confirmation, hub.Done) error { return nil }
 func (s *fakeSocket) Pong([]byte, hub.Confirmation, hub.Done) error { return nil }

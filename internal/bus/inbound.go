@@ -20,6 +20,7 @@ type inbound struct {
 	groups     *groups
 	handshakes *handshakes
 
+	held      int // replies since the last Flush; of the goroutine that takes them
 	delivered atomic.Uint64
 	acks      atomic.Uint64
 
@@ -61,13 +62,30 @@ func (in *inbound) serve(node hub.NodeID, r Replies) error {
 	return nil
 }
 
-// reply is called for one message after the other.
+// maxHeld bounds the replies that wait for each other.
+const maxHeld = 64
+
+// reply is called for one message after the other. Where the next has arrived already, what it sends waits for that:
+// several replies to one connection are then written together.
 func (in *inbound) reply(m *nats.Msg) {
+	waiting, _, err := m.Sub.Pending() // m among them
+	more := err == nil && waiting > 1 && in.held < maxHeld
+	in.handle(m, more && m.Reply == "") // who asked is told how much is left after the write
+	switch {
+	case more:
+		in.held++
+	case in.held > 0:
+		in.held = 0
+		in.replies.Flush()
+	}
+}
+
+func (in *inbound) handle(m *nats.Msg, later bool) {
 	if stream, ok := ackOf(m); ok {
 		in.acked(stream)
 		return
 	}
-	sent, err := in.deliver(m)
+	sent, err := in.deliver(m, later)
 	if err != nil {
 		in.mu.Lock()
 		in.refused[reasonOf(err)]++
@@ -83,7 +101,7 @@ func (in *inbound) reply(m *nats.Msg) {
 	}
 }
 
-func (in *inbound) deliver(m *nats.Msg) (hub.Sent, error) {
+func (in *inbound) deliver(m *nats.Msg, later bool) (hub.Sent, error) {
 	target, ok := in.subjects.ParseReply(m.Subject)
 	if !ok {
 		return hub.Sent{}, hub.Invalid(hub.InvalidConnectionID, "subject", m.Subject,
@@ -93,6 +111,7 @@ func (in *inbound) deliver(m *nats.Msg) (hub.Sent, error) {
 	if err != nil {
 		return hub.Sent{}, err
 	}
+	message.Later = later
 	return in.replies.Reply(target.ID, target.Namespace, message)
 }
 

@@ -3,6 +3,7 @@ package bus
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,8 @@ func (r *replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) 
 	}
 	return sent, err
 }
+
+func (r *replies) Flush() {}
 
 func serve(t testing.TB, n *node) *replies {
 	t.Helper()
@@ -77,6 +80,80 @@ func TestRepliesKeepTheirOrder(t *testing.T) {
 		if got := <-r.got; !strings.HasSuffix(got, " "+strconv.Itoa(i)) {
 			t.Fatalf("%q as number %d", got, i)
 		}
+	}
+}
+
+// holding notes in which order the bus has replies sent and written.
+type holding struct {
+	first chan struct{} // closed to let the first reply return
+	notes []string
+	done  chan []string // has the notes after the payload "end"
+}
+
+func (h *holding) Reply(_, _ string, m *hub.Message) (hub.Sent, error) {
+	if h.first != nil {
+		<-h.first
+		h.first = nil
+	}
+	note := string(m.Payload)
+	if m.Later {
+		note += " later"
+	}
+	h.notes = append(h.notes, note)
+	if note == "refused" {
+		return hub.Sent{}, hub.ErrNotFound
+	}
+	return hub.Sent{}, nil
+}
+
+func (h *holding) Flush() {
+	if h.notes = append(h.notes, "flush"); h.notes[len(h.notes)-2] == "refused" {
+		h.done <- h.notes
+	}
+}
+
+func TestRepliesThatComeTogetherAreWrittenTogether(t *testing.T) {
+	url := bustest.Server(t)
+	nc := bustest.Dial(t, url)
+	n := startNode(t, url)
+	first := make(chan struct{})
+	h := &holding{first: first, done: make(chan []string, 1)}
+	if err := n.bus.ServeReplies(n.Node(), h); err != nil {
+		t.Fatal(err)
+	}
+	subject := "holdfast-in.default.reply." + string(n.Node()) + "." + string(n.Node()) + "-x.t"
+	publish := func(reply, data string) {
+		if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: []byte(data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("", "alone")
+	arrived(t, nc, n)
+	var want []string
+	for range maxHeld - 1 {
+		publish("", "x")
+		want = append(want, "x later")
+	}
+	publish("_HOLDFAST.test", "asked")
+	publish("", "enough")
+	publish("", "y")
+	publish("", "refused")
+	want = append([]string{"alone"}, append(want, "asked", "enough", "flush", "y later", "refused", "flush")...)
+	arrived(t, nc, n)
+	close(first)
+	if got := <-h.done; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// arrived waits until the node has read what was published.
+func arrived(t *testing.T, nc *nats.Conn, n *node) {
+	t.Helper()
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.bus.inbound.nc.Flush(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -19,6 +19,8 @@ type Replies interface {
 	// hub.ErrNotFound. Errors are those of hub.Hub.Lookup and hub.Conn.Send. It must not block: replies
 	// wait for each other, which keeps those of a connection in order. The payload may be kept.
 	Reply(id, namespace string, m *hub.Message) (hub.Sent, error)
+	// Flush has those replies written that were Later.
+	Flush()
 }
 
 // replyMessage reads what shall be sent, or why it cannot be.

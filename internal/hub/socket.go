@@ -26,6 +26,8 @@ type Message struct {
 	Compress     *bool
 	Confirmation Confirmation
 	ExpireAfter  time.Duration // 0: never
+	// Later: others may follow at once, and Socket.Flush after the last, so that they are written together.
+	Later bool
 	// Prepared is there for a whole message that goes to many sockets; else nil.
 	Prepared *Prepared
 }
@@ -46,6 +48,7 @@ func (p *Prepared) Value(produce func() any) any {
 type Sent struct {
 	Buffered uint64 // payload bytes in the send queue behind it
 	Fragment uint64 // number of the unfinished message, when More was set
+	Waits    bool   // for Socket.Flush; only the first of those that do says so
 }
 
 // Outcome is the end of a confirmation: Err is nil when what was asked for has happened, else one of
@@ -66,6 +69,8 @@ type Socket interface {
 	// Send fails with ErrClosing, ErrQueueFull, ErrPaused, ErrRateLimited, or InvalidFragment or
 	// MessageTooLarge. It neither changes nor keeps m, which others may share.
 	Send(m *Message, done Done) (Sent, error)
+	// Flush writes what was sent to be written later.
+	Flush()
 	// Abandon says that nobody will continue the unfinished message of that number: it closes the
 	// connection with 1011 if the message is still unfinished.
 	Abandon(fragment uint64)

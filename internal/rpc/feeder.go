@@ -13,6 +13,7 @@ type feeder struct {
 	service    *service
 	caller     *caller               // whose stream it is; nil: may do everything
 	unfinished map[string]unfinished // by connection ID
+	cork       hub.Cork
 }
 
 // unfinished is a message in fragments that belongs to a stream.
@@ -41,8 +42,10 @@ func (f *feeder) feedAll(b *batch) {
 	b.end()
 }
 
-// feed gives those sends of a batch to the core that keep wants; nil wants all.
+// feed gives those sends of a batch to the core that keep wants; nil wants all. What goes to one connection is
+// written together.
 func (f *feeder) feed(b *batch, keep func(index int, r *holdfastv1.SendRequest) bool) {
+	defer f.cork.Flush()
 	messages := make([]hub.Message, len(b.sends))
 	for i, r := range b.sends {
 		if keep != nil && !keep(i, r) {
@@ -73,7 +76,9 @@ func (f *feeder) feedOne(b *batch, index int, r *holdfastv1.SendRequest, m *hub.
 	if err := f.proceed(id, m); err != nil {
 		return err
 	}
+	m.Later = true
 	sent, err := b.give(index, c, m, r.GetRequestId())
+	f.cork.Hold(c, sent)
 	f.remember(id, c, m, sent, err)
 	return err
 }

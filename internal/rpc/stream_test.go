@@ -89,6 +89,9 @@ func TestStreamSendsInOrder(t *testing.T) {
 	for i := range 100 {
 		st.want(fmt.Sprintf("%d:", i+1))
 	}
+	if n := s.Record().Later; n != 0 {
+		t.Errorf("%d messages of answered batches wait for more", n)
+	}
 	st.batch()
 	st.want("101:")
 	st.end()

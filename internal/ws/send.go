@@ -11,16 +11,27 @@ var errSlowConsumer = errors.New("slow consumer")
 
 // Send queues a message or fragment, or refuses it: ErrClosing, ErrQueueFull, ErrTooLarge, ErrHeld and
 // ErrTooManyPings (with Received), ErrFragment. When nothing else waits it is written before Send
-// returns. done is told the outcome of a confirmation above Queued.
+// returns, unless it is Later. done is told the outcome of a confirmation above Queued.
 func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	if m.Confirmation == Queued {
 		done = nil
 	}
 	c.writeMu.Lock()
+	waits := c.waitsLocked()
+	if waits && !c.queue.room(len(m.Payload), c.cfg) {
+		c.writeMu.Unlock()
+		c.kick() // what waits for Flush is nobody's backlog
+		c.writeMu.Lock()
+		waits = c.waitsLocked()
+	}
 	sent, dropped, err := c.acceptLocked(m, done)
 	sent.Buffered = c.bufferedLocked()
 	var b *batch
-	if err == nil {
+	switch {
+	case err != nil:
+	case m.Later && !m.More && m.Fragment == 0:
+		sent.Waits = !waits && c.waitsLocked()
+	default:
 		b = c.becomeWriterLocked()
 	}
 	c.writeMu.Unlock()
@@ -37,6 +48,12 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 	}
 	return sent, err
 }
+
+// Flush writes what was sent to be written later.
+func (c *Conn) Flush() { c.kick() }
+
+// waitsLocked: there are messages that nobody writes before Flush, or before something else is sent.
+func (c *Conn) waitsLocked() bool { return !c.writing && c.queue != nil && c.queue.count > 0 }
 
 // acceptLocked puts a message into the queue if the rules allow it. dropped are the completions of
 // messages that had to give way.

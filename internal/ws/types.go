@@ -68,12 +68,16 @@ type Message struct {
 	Compress     *bool
 	Confirmation Confirmation
 	ExpireAfter  time.Duration // not written when still queued after this long; 0: no limit
+	// Later: others may follow at once, and Flush after the last, so that they are written together. It has no effect
+	// on fragments.
+	Later bool
 }
 
 // Sent tells what became of a message that was taken.
 type Sent struct {
 	Buffered int    // payload bytes that still wait to be written
 	Fragment uint64 // number of the message, if More was set
+	Waits    bool   // for Flush; only the first of those that do says so
 }
 
 // Outcome ends a confirmation. Err is nil if it was given, else ErrExpired, ErrQueueFull (dropped from

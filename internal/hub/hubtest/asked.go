@@ -22,6 +22,12 @@ func (s *Socket) Send(m *hub.Message, done hub.Done) (sent hub.Sent, err error) 
 		s.state.MessagesOut++
 		s.state.BytesOut += uint64(len(m.Payload))
 		sent.Buffered = s.state.Buffered
+		if m.Later && !m.More && m.Fragment == 0 {
+			s.record.Later++
+			sent.Waits = s.record.Later == 1
+		} else {
+			s.record.Later = 0
+		}
 		s.waitLocked(m.Confirmation, done)
 	})
 	return sent, err
@@ -63,6 +69,9 @@ func (s *Socket) fragmentLocked(m *hub.Message) (uint64, error) {
 
 // Forget drops the unfinished message, as an expired one is dropped from a queue.
 func (s *Socket) Forget() { s.change(func() { s.unfinished = hub.Message{} }) }
+
+// Flush implements hub.Socket.
+func (s *Socket) Flush() { s.change(func() { s.record.Later = 0 }) }
 
 // Abandon implements hub.Socket.
 func (s *Socket) Abandon(fragment uint64) {

@@ -33,6 +33,7 @@ type Record struct {
 	Pauses     int
 	Resumes    int
 	Rooms      int
+	Later      int // messages that wait for Flush
 	Waiting    int // confirmations not yet settled
 }
 

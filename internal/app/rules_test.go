@@ -67,6 +67,11 @@ var rules = []struct {
 		because: "it validates, calls the hub and answers, and sees no frame and no subject",
 	},
 	{
+		pkg:     "internal/jwt",
+		others:  []string{"github.com/golang-jwt/jwt/v5"},
+		because: "it says whether a token is good, and neither what for nor to whom",
+	},
+	{
 		pkg: "internal/demo", ours: []string{"proto/holdfast/v1"},
 		others:  []string{"google.golang.org/grpc", "google.golang.org/protobuf/", "google.golang.org/genproto/googleapis/rpc", "github.com/nats-io/nats.go"},
 		because: "it shows what anybody can build: it speaks the public contracts alone",
@@ -158,6 +163,7 @@ var starters = map[string]string{
 	"internal/bus/session.go":     "confirmer and watchdog of one connection to NATS; the session's end waits",
 	"internal/demo/actions.go":    "calls of the demo; Run waits",
 	"internal/hub/shutdown.go":    "the wait for the last connection; Shutdown waits",
+	"internal/jwt/remote.go":      "the fetcher of keys; Remote.Close waits",
 	"internal/rpc/guests.go":      "calls of other nodes; Stop waits as long as it may, and then the bus ends them",
 	"internal/rpc/observe.go":     "the end of streams when the server stops; Stop waits",
 	"internal/rpc/server.go":      "the graceful stop; Stop waits",

@@ -44,6 +44,8 @@ type broker struct {
 	clients         *http.Server
 	tlsReloads      counters // by result
 	proxyRefused    counters // by reason
+	remoteKeys      remoteKeys
+	tokensRefused   counters // of the control API, by reason
 
 	startTime time.Time
 	drainCall chan struct{} // closed by DrainNode
@@ -79,7 +81,7 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
 	b := &broker{
 		cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}, startTime: time.Now(),
-		drainCall: make(chan struct{}), claimed: make(chan struct{}),
+		drainCall: make(chan struct{}), claimed: make(chan struct{}), remoteKeys: remoteKeys{logger: logger},
 	}
 	if err := b.start(ctx); err != nil {
 		_ = b.stop(context.Background()) // what failed first is what counts
@@ -203,6 +205,7 @@ func (b *broker) startOps(context.Context) error {
 		}
 		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
 		s.tlsReloads, s.notProxied = b.tlsReloads.all(), b.proxyRefused.all()
+		s.tlsReloads, s.tokensRefused, s.remoteKeys = b.tlsReloads.all(), b.tokensRefused.all(), b.remoteKeys.status()
 		return s
 	})
 	b.ops = &http.Server{

@@ -38,7 +38,30 @@ func (t ControlTLS) files() *TLS {
 
 // ControlAuth says who may call.
 type ControlAuth struct {
-	Identities []Identity `yaml:"identities"`
+	Identities []Identity `yaml:"identities,omitempty"`
+	// JWT accepts tokens that say what their bearer may do; nil: none.
+	JWT *ControlJWT `yaml:"jwt,omitempty"`
+}
+
+// ControlJWT says which JSON Web Tokens callers may show, and which claims say what they may do.
+type ControlJWT struct {
+	JWT
+
+	Claims CallerClaims `yaml:"claims"`
+}
+
+// CallerClaims are names of claims. A name with "." may be that of a claim within objects.
+type CallerClaims struct {
+	Name       string `yaml:"name"`
+	Verbs      string `yaml:"verbs"`
+	Namespaces string `yaml:"namespaces"`
+	Groups     string `yaml:"groups"`
+}
+
+// SetDefaults fills in what the file may leave out.
+func (j *ControlJWT) SetDefaults() {
+	j.JWT = defaultJWT()
+	j.Claims = CallerClaims{Name: "sub", Verbs: "holdfast.verbs", Namespaces: "holdfast.namespaces", Groups: "holdfast.groups"}
 }
 
 // Identity is a caller: what they show, and what they may do.
@@ -59,15 +82,19 @@ type Allow struct {
 }
 
 // authenticated reports whether callers have to show who they are.
-func (c Control) authenticated() bool { return len(c.Auth.Identities) > 0 || c.TLS.ClientCA != "" }
+func (c Control) authenticated() bool {
+	return len(c.Auth.Identities) > 0 || c.Auth.JWT != nil || c.TLS.ClientCA != ""
+}
 
 func (i Identity) hasToken() bool { return i.Token != "" || i.TokenFile != "" || i.TokenSHA256 != "" }
 
-func (c Control) hasTokens() bool { return slices.ContainsFunc(c.Auth.Identities, Identity.hasToken) }
+func (c Control) hasTokens() bool {
+	return c.Auth.JWT != nil || slices.ContainsFunc(c.Auth.Identities, Identity.hasToken)
+}
 
-// identities reads what the configuration and its files say. An error names no token.
-func (c Control) identities() (*rpc.Identities, error) {
-	if len(c.Auth.Identities) == 0 {
+// identities reads what the configuration and its files say. judge is nil without JWT. An error names no token.
+func (c Control) identities(judge rpc.Judge) (*rpc.Identities, error) {
+	if len(c.Auth.Identities) == 0 && c.Auth.JWT == nil {
 		return rpc.AnyCertificate(), nil
 	}
 	all := make([]rpc.Identity, 0, len(c.Auth.Identities))
@@ -85,7 +112,7 @@ func (c Control) identities() (*rpc.Identities, error) {
 			Verbs: i.Allow.Verbs, Namespaces: i.Allow.Namespaces, Groups: groups,
 		})
 	}
-	return rpc.NewIdentities(all), nil
+	return rpc.NewIdentities(all, judge), nil
 }
 
 // hashes are those of the tokens of an identity, of which a file can hold several.

@@ -22,6 +22,9 @@ func (v *checker) control() {
 	if v.Demo && (c.authenticated() || c.TLS.files() != nil) {
 		v.refuse("--demo", "the demo's backend has no credentials and speaks no TLS: want neither control.auth nor control.tls beside it")
 	}
+	if c.Auth.JWT != nil {
+		v.callerJWT("control.auth.jwt", *c.Auth.JWT)
+	}
 	names, subjects, tokens := make(map[string]int), make(map[string]int), make(map[rpc.TokenHash]int)
 	for n, i := range c.Auth.Identities {
 		key := fmt.Sprintf("control.auth.identities[%d]", n)
@@ -56,6 +59,13 @@ func (v *checker) controlAddress() {
 	case c.hasTokens() && c.TLS.files() == nil && !c.Insecure && !onlyLoopback(c.Listen):
 		v.refuse("control.listen", "%q can be reached from other machines, and tokens would travel there in plain text: want control.tls, a loopback address such as 127.0.0.1, or --insecure-control", c.Listen)
 	}
+}
+
+func (v *checker) callerJWT(key string, j ControlJWT) {
+	v.jwt(key, j.JWT)
+	v.notEmpty(key+".claims.name", j.Claims.Name, "the claim that names the caller, such as sub")
+	v.notEmpty(key+".claims.verbs", j.Claims.Verbs, "the claim with what the caller may do, such as holdfast.verbs")
+	v.notEmpty(key+".claims.namespaces", j.Claims.Namespaces, "the claim with the namespaces that the caller may touch, such as holdfast.namespaces")
 }
 
 // unshared refuses what another entry of the list has, too.

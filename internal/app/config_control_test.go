@@ -132,7 +132,7 @@ func TestTokenFilesAreReadAgain(t *testing.T) {
 	write("the-first-token-of-all\n")
 	cfg := Control{Auth: ControlAuth{Identities: []Identity{{Name: "a", TokenFile: file, Allow: Allow{Verbs: rpc.Verbs, Namespaces: []string{"*"}}}}}}
 	var log strings.Builder
-	ids, err := newIdentities(cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	ids, err := newIdentities(cfg, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

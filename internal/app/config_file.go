@@ -86,7 +86,14 @@ func (r *fileReader) value(into reflect.Value, n ast.Node, key string) {
 func (r *fileReader) mapping(into reflect.Value, n *ast.MappingNode, key string) {
 	if into.Kind() == reflect.Pointer {
 		into.Set(reflect.New(into.Type().Elem()))
+		if d, ok := reflect.TypeAssert[defaulter](into); ok {
+			d.SetDefaults()
+		}
 		into = into.Elem()
+	}
+	if into.Kind() == reflect.Map {
+		r.table(into, n, key)
+		return
 	}
 	if into.Kind() != reflect.Struct {
 		r.refuse(n.GetToken().Position.Line, key, "a mapping: want %s", wanted(into.Type()))
@@ -107,6 +114,21 @@ func (r *fileReader) mapping(into reflect.Value, n *ast.MappingNode, key string)
 		r.secret = secret
 		r.value(field, entry.Value, join(key, name))
 		r.secret = false
+	}
+}
+
+// defaulter is a part of the configuration that is there only if the file names it.
+type defaulter interface{ SetDefaults() }
+
+// table reads a mapping whose keys are the operator's own.
+func (r *fileReader) table(into reflect.Value, n *ast.MappingNode, key string) {
+	into.Set(reflect.MakeMap(into.Type()))
+	for _, entry := range n.Values {
+		line, name := entry.Key.GetToken().Position.Line, entry.Key.GetToken().Value
+		value := reflect.New(into.Type().Elem()).Elem()
+		r.origins[join(key, name)] = r.place(line)
+		r.value(value, entry.Value, join(key, name))
+		into.SetMapIndex(reflect.ValueOf(name), value)
 	}
 }
 
@@ -207,6 +229,8 @@ func wanted(t reflect.Type) string {
 		return wanted(t.Elem())
 	case reflect.Slice:
 		return "a list"
+	case reflect.Map:
+		return "a mapping"
 	case reflect.Struct:
 		return "a mapping with the keys " + strings.Join(keysOf(t), ", ")
 	case reflect.Int:
@@ -225,18 +249,17 @@ func join(key, name string) string {
 }
 
 func fieldOf(v reflect.Value, key string) (field reflect.Value, secret, ok bool) {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+	for _, f := range reflect.VisibleFields(v.Type()) {
 		if name := yamlKey(f); name != "" && name == key {
 			_, secret = f.Tag.Lookup("secret")
-			return v.Field(i), secret, true
+			return v.FieldByIndex(f.Index), secret, true
 		}
 	}
 	return reflect.Value{}, false, false
 }
 
 func keysOf(t reflect.Type) (keys []string) {
-	for field := range t.Fields() {
+	for _, field := range reflect.VisibleFields(t) {
 		if key := yamlKey(field); key != "" {
 			keys = append(keys, key)
 		}

@@ -3,6 +3,7 @@ package app
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -91,6 +92,8 @@ func inline(v reflect.Value) (text string, ok bool) {
 		return fmt.Sprint(value), true
 	case []string:
 		return flow(value), true
+	case map[string]string:
+		return table(value), true
 	case []Listener:
 		return flow(plainAddresses(value)), len(plainAddresses(value)) == len(value)
 	case string:
@@ -116,6 +119,14 @@ func flow(words []string) string {
 		words[i] = quoted(word)
 	}
 	return "[" + strings.Join(words, ", ") + "]"
+}
+
+func table(words map[string]string) string {
+	var entries []string
+	for _, key := range slices.Sorted(maps.Keys(words)) {
+		entries = append(entries, quoted(key)+": "+quoted(words[key]))
+	}
+	return "{" + strings.Join(entries, ", ") + "}"
 }
 
 // bareWord matches the words that mean the same with and without quotes, wherever they stand.

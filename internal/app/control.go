@@ -22,7 +22,11 @@ func (b *broker) controlConfig() (rpc.Config, error) {
 		c.TLS = certs.config()
 	}
 	if b.cfg.Control.authenticated() {
-		ids, err := newIdentities(b.cfg.Control, b.logger)
+		judge, err := b.callerJudge()
+		if err != nil {
+			return c, fmt.Errorf("control: %w", err)
+		}
+		ids, err := newIdentities(b.cfg.Control, judge, b.logger)
 		if err != nil {
 			return c, fmt.Errorf("control: %w", err)
 		}
@@ -31,23 +35,37 @@ func (b *broker) controlConfig() (rpc.Config, error) {
 	return c, nil
 }
 
+// callerJudge judges tokens that say themselves what their bearer may do; nil: there are none.
+func (b *broker) callerJudge() (rpc.Judge, error) {
+	cfg := b.cfg.Control.Auth.JWT
+	if cfg == nil {
+		return nil, nil
+	}
+	v, err := b.verifier(cfg.JWT)
+	if err != nil {
+		return nil, err
+	}
+	return (&callerTokens{verifier: v, claims: cfg.Claims, refused: &b.tokensRefused, logger: b.logger}).judge, nil
+}
+
 // identities are those who may call, which follow the files with their tokens as certificates follow theirs.
 type identities struct {
 	cfg     Control
+	judge   rpc.Judge
 	logger  *slog.Logger
 	files   *followed
 	current atomic.Pointer[rpc.Identities]
 }
 
-func newIdentities(cfg Control, logger *slog.Logger) (*identities, error) {
+func newIdentities(cfg Control, judge rpc.Judge, logger *slog.Logger) (*identities, error) {
 	var files []string
 	for _, i := range cfg.Auth.Identities {
 		if i.TokenFile != "" {
 			files = append(files, i.TokenFile)
 		}
 	}
-	ids := &identities{cfg: cfg, logger: logger, files: follow(files...)}
-	now, err := cfg.identities()
+	ids := &identities{cfg: cfg, judge: judge, logger: logger, files: follow(files...)}
+	now, err := cfg.identities(judge)
 	ids.current.Store(now)
 	return ids, err
 }
@@ -58,7 +76,7 @@ func (ids *identities) get() *rpc.Identities {
 }
 
 func (ids *identities) read() {
-	now, err := ids.cfg.identities()
+	now, err := ids.cfg.identities(ids.judge)
 	if err != nil {
 		ids.logger.Error("new token files cannot be used: the old tokens stay", "error", err)
 		return

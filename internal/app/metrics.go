@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-broker/holdfast/internal/bus"
 	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/jwt"
 	"github.com/holdfast-broker/holdfast/internal/proxy"
 	"github.com/holdfast-broker/holdfast/internal/rpc"
 	"github.com/holdfast-broker/holdfast/internal/ws"
@@ -36,6 +37,9 @@ type snapshot struct {
 	overRate   uint64
 	tlsReloads map[string]uint64 // by result
 	notProxied map[string]uint64 // by reason
+
+	tokensRefused map[string]uint64 // by reason
+	remoteKeys    []jwt.Status
 
 	compression  int64 // bytes
 	uncompressed deflate.Refused
@@ -84,8 +88,8 @@ func counter(name, help string, sample func(*snapshot, func(float64, ...string))
 	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.CounterValue, sample}
 }
 
-func gauge(name, help string, sample func(*snapshot, func(float64, ...string))) metric {
-	return metric{prometheus.NewDesc("holdfast_"+name, help, nil, nil), prometheus.GaugeValue, sample}
+func gauge(name, help string, sample func(*snapshot, func(float64, ...string)), labels ...string) metric {
+	return metric{prometheus.NewDesc("holdfast_"+name, help, labels, nil), prometheus.GaugeValue, sample}
 }
 
 // one is the sample of a family without labels.
@@ -122,7 +126,7 @@ func oneIf(b bool) int {
 }
 
 // metrics is the table of all families of our own.
-var metrics = slices.Concat(clientMetrics, busMetrics, nodeMetrics, lifeMetrics)
+var metrics = slices.Concat(clientMetrics, tokenMetrics, busMetrics, nodeMetrics, lifeMetrics)
 
 var clientMetrics = []metric{
 	gauge("connections", "Client connections open now.",

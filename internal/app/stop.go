@@ -33,6 +33,7 @@ func (b *broker) stop(ctx context.Context) error {
 		closeListener(l)
 	}
 	b.serving.Wait()
+	b.remoteKeys.close()
 	if b.engine != nil {
 		b.engine.Close()
 	}

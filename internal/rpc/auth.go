@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -85,6 +86,8 @@ type caller struct {
 	namespaces []string // names, or anything
 	groups     []string // names, or the beginning of one and "*"
 	wire       []byte   // see encodeCaller
+
+	expires time.Time // streams end then; zero: never. Not told to other nodes, whose part of a stream ends with ours
 }
 
 type callerKey struct{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -53,10 +54,7 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, method string, n
 		err = who.permit(method, nil)
 	}
 	if err == nil {
-		if who != nil {
-			stream = &callerStream{stream, withCaller(stream.Context(), who)}
-		}
-		err = next(srv, stream)
+		err = asCaller(who, srv, stream, next)
 	}
 	if isRefused(err) || isForeign(err) {
 		var target string
@@ -64,6 +62,26 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, method string, n
 			target = about.id
 		}
 		s.audit(stream.Context(), who, method, target, err)
+	}
+	return err
+}
+
+// asCaller serves a stream, and no longer than its caller's token is good.
+func asCaller(who *caller, srv any, stream grpc.ServerStream, next grpc.StreamHandler) error {
+	if who == nil {
+		return next(srv, stream)
+	}
+	ctx := withCaller(stream.Context(), who)
+	if who.expires.IsZero() {
+		return next(srv, &callerStream{stream, ctx})
+	}
+	// Not a deadline: what waits within the stream would answer for it.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer time.AfterFunc(time.Until(who.expires), func() { cancel(ErrTokenExpired) }).Stop()
+	err := next(srv, &callerStream{stream, ctx})
+	if errors.Is(context.Cause(ctx), ErrTokenExpired) {
+		return ErrTokenExpired
 	}
 	return err
 }

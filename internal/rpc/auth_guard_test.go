@@ -58,7 +58,7 @@ func TestTokens(t *testing.T) {
 	var current atomic.Pointer[Identities]
 	both := identity("both", "read")
 	both.Tokens = append(both.Tokens, HashToken("the-token-before-this-one"))
-	current.Store(NewIdentities([]Identity{identity("reader", "read"), identity("sender", "send"), both}))
+	current.Store(NewIdentities([]Identity{identity("reader", "read"), identity("sender", "send"), both}, nil))
 	log := &logged{}
 	b := start(t, Config{Identities: current.Load, Logger: logTo(log)})
 	count := func(ctx context.Context) error { return second(b.client.Count(ctx, &holdfastv1.CountRequest{})) }
@@ -105,7 +105,7 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	wantRefusal(t, count(as(t.Context(), "sender")), hub.PermissionDenied) // another's is not enough
-	current.Store(NewIdentities([]Identity{identity("sender", "read")}))
+	current.Store(NewIdentities([]Identity{identity("sender", "read")}, nil))
 	wantRefusal(t, count(as(t.Context(), "reader")), hub.Unauthenticated)
 	if err := count(as(t.Context(), "sender")); err != nil {
 		t.Errorf("after a change: %v", err)
@@ -122,7 +122,7 @@ func hexOf(h TokenHash) []byte {
 }
 
 func TestHealthAndReflectionNeedNoCredentials(t *testing.T) {
-	b := start(t, Config{Identities: func() *Identities { return NewIdentities([]Identity{identity("a", "read")}) }})
+	b := start(t, Config{Identities: func() *Identities { return NewIdentities([]Identity{identity("a", "read")}, nil) }})
 	health := healthv1.NewHealthClient(b.conn)
 	if r, err := health.Check(t.Context(), &healthv1.HealthCheckRequest{}); err != nil || r.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Errorf("health: %v, %v", r, err)
@@ -286,7 +286,7 @@ func TestClientCertificates(t *testing.T) {
 	worker.Subject, worker.Tokens = "CN=worker,O=Acme", nil
 	hour := time.Now().Add(time.Hour)
 	dial := overTLS(t, ours, Config{Identities: func() *Identities {
-		return NewIdentities([]Identity{worker, identity("sender", "send"), identity("reader", "read")})
+		return NewIdentities([]Identity{worker, identity("sender", "send"), identity("reader", "read")}, nil)
 	}})
 	call := func(ctx context.Context, certs ...tls.Certificate) error {
 		c := dial(credentials.NewTLS(&tls.Config{RootCAs: ours.pool, Certificates: certs}))

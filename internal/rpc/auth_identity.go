@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"errors"
 	"strings"
 	"time"
 
@@ -31,11 +32,23 @@ type Identity struct {
 	Verbs, Namespaces, Groups []string
 }
 
+// Judge says who bears a token that belongs to no identity, and until when: streams end then. The zero time: never.
+type Judge func(ctx context.Context, token string) (who *Identity, expires time.Time, refused error)
+
+// Errors of a Judge, besides others: what the caller is told of them.
+var (
+	// ErrTokenExpired is of a token that was good.
+	ErrTokenExpired = unauthenticated("the bearer token has expired")
+	// ErrNoKeys is of a token that cannot be judged at present.
+	ErrNoKeys = unauthenticated("the broker could not fetch the keys for bearer tokens yet")
+)
+
 // Identities are all who may call. They do not change.
 type Identities struct {
 	tokens      []tokenOwner
 	subjects    map[string]*caller
 	certificate bool // any certificate of the CA will do
+	judge       Judge
 }
 
 type tokenOwner struct {
@@ -43,15 +56,11 @@ type tokenOwner struct {
 	owner *caller
 }
 
-// NewIdentities knows those, and nobody else.
-func NewIdentities(all []Identity) *Identities {
-	ids := &Identities{subjects: make(map[string]*caller)}
+// NewIdentities knows those, whoever judge knows, and nobody else. judge may be nil.
+func NewIdentities(all []Identity, judge Judge) *Identities {
+	ids := &Identities{subjects: make(map[string]*caller), judge: judge}
 	for _, i := range all {
-		c := &caller{name: i.Name, namespaces: i.Namespaces, groups: i.Groups}
-		for _, name := range i.Verbs {
-			c.verbs |= verbOf(name)
-		}
-		c.wire = encodeCaller(c)
+		c := i.caller()
 		for _, hash := range i.Tokens {
 			ids.tokens = append(ids.tokens, tokenOwner{hash, c})
 		}
@@ -60,6 +69,15 @@ func NewIdentities(all []Identity) *Identities {
 		}
 	}
 	return ids
+}
+
+func (i *Identity) caller() *caller {
+	c := &caller{name: i.Name, namespaces: i.Namespaces, groups: i.Groups}
+	for _, name := range i.Verbs {
+		c.verbs |= verbOf(name)
+	}
+	c.wire = encodeCaller(c)
+	return c
 }
 
 // AnyCertificate are all who have a certificate of the CA that the port's TLS verifies against: they may do everything.
@@ -81,7 +99,7 @@ func unauthenticated(text string) *hub.Error {
 // identify finds who calls. A token counts more than a certificate: a proxy can have one for all its clients.
 func (ids *Identities) identify(ctx context.Context) (*caller, error) {
 	if shown := metadata.ValueFromIncomingContext(ctx, "authorization"); len(shown) > 0 {
-		return ids.byToken(shown)
+		return ids.byToken(ctx, shown)
 	}
 	if cert := certificateOf(ctx); cert != nil {
 		return ids.bySubject(cert)
@@ -89,7 +107,7 @@ func (ids *Identities) identify(ctx context.Context) (*caller, error) {
 	return nil, errNoCredentials
 }
 
-func (ids *Identities) byToken(shown []string) (*caller, error) {
+func (ids *Identities) byToken(ctx context.Context, shown []string) (*caller, error) {
 	scheme, token, _ := strings.Cut(shown[0], " ")
 	if len(shown) > 1 || !strings.EqualFold(scheme, "bearer") || token == "" {
 		return nil, errNoBearer
@@ -101,10 +119,27 @@ func (ids *Identities) byToken(shown []string) (*caller, error) {
 			found = t.owner
 		}
 	}
+	if found == nil && ids.judge != nil {
+		return ids.judged(ctx, token)
+	}
 	if found == nil {
 		return nil, errToken
 	}
 	return found, nil
+}
+
+// judged finds who bears a token that says so itself. Why it is not good is told only where that helps an honest caller.
+func (ids *Identities) judged(ctx context.Context, token string) (*caller, error) {
+	who, expires, err := ids.judge(ctx, token)
+	switch {
+	case errors.Is(err, ErrTokenExpired), errors.Is(err, ErrNoKeys):
+		return nil, err
+	case err != nil:
+		return nil, errToken
+	}
+	c := who.caller()
+	c.expires = expires
+	return c, nil
 }
 
 // certificateOf is the certificate that the client has shown and TLS has verified; nil: none.

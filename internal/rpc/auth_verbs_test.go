@@ -40,7 +40,7 @@ func (i Identity) only(namespaces, groups []string) Identity {
 
 // guardedBy makes a node ask for one of those.
 func guardedBy(all ...Identity) func(*Config) {
-	ids := NewIdentities(all)
+	ids := NewIdentities(all, nil)
 	return func(c *Config) { c.Identities = func() *Identities { return ids } }
 }
 

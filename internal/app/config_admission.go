@@ -11,6 +11,8 @@ type Admission struct {
 	Mode string `yaml:"mode"` // one of admissionModes
 	// Backend is for the mode of that name.
 	Backend AdmissionBackend `yaml:"backend"`
+	// JWT is for the mode of that name; nil in others.
+	JWT *ClientJWT `yaml:"jwt,omitempty"`
 }
 
 // AdmissionBackend has backends decide, by a request on NATS for each handshake.
@@ -20,10 +22,11 @@ type AdmissionBackend struct {
 
 const (
 	admissionNone    = "none"
+	admissionJWT     = "jwt"
 	admissionBackend = "backend"
 )
 
-var admissionModes = []string{admissionNone, admissionBackend}
+var admissionModes = []string{admissionNone, admissionJWT, admissionBackend}
 
 func defaultAdmission() Admission {
 	return Admission{Mode: admissionNone, Backend: AdmissionBackend{Timeout: Second}}
@@ -31,6 +34,7 @@ func defaultAdmission() Admission {
 
 func (v *checker) admission(key string, a Admission) {
 	v.oneOf(key+".mode", a.Mode, admissionModes...)
+	v.admissionJWT(key+".jwt", a)
 	timeout := a.Backend.Timeout
 	switch key += ".backend.timeout"; {
 	case a.Mode != admissionBackend && a.Backend != defaultAdmission().Backend:
@@ -43,9 +47,12 @@ func (v *checker) admission(key string, a Admission) {
 }
 
 // admitter decides who may connect to an endpoint; nil: everybody.
-func (b *broker) admitter(a Admission) admission.Admitter {
-	if a.Mode == admissionBackend {
-		return &admission.Backend{Bus: b.bus, Timeout: time.Duration(a.Backend.Timeout)}
+func (b *broker) admitter(a Admission) (admission.Admitter, error) {
+	switch a.Mode {
+	case admissionBackend:
+		return &admission.Backend{Bus: b.bus, Timeout: time.Duration(a.Backend.Timeout)}, nil
+	case admissionJWT:
+		return b.tokenAdmitter(a.JWT)
 	}
-	return nil
+	return nil, nil
 }

@@ -67,7 +67,7 @@ func (j JWT) checkSecret(secret string) error {
 	for _, name := range j.Algorithms {
 		if size := jwt.SecretSize(name); len(secret) < size {
 			return fmt.Errorf("a secret of %d bytes is too short for %s: want at least %d, such as those of \"openssl rand -hex %d\"",
-				len(secret), name, size, size/2)
+				len(secret), name, size, size)
 		}
 	}
 	return nil

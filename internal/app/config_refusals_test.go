@@ -113,7 +113,7 @@ var refusals = map[string]struct{ file, want string }{
 	"credential":         {"endpoints: [{subprotocols: [bearer.x]}]\n", `h.yaml:1: endpoints[0].subprotocols[0]: "bearer.x" is never chosen: what begins with "bearer." is a client's credential`},
 	"origin":             {"endpoints:\n- origins:\n  - same-origin\n  - example.org\n", `h.yaml:4: endpoints[0].origins[1]: "example.org" is not an origin: want same-origin, https://example.org, https://*.example.org, "null" or "*"`},
 	"origin twice":       {"endpoints: [{origins: [\"*\", \"*\"]}]\n", `h.yaml:1: endpoints[0].origins[1]: "*" stands there twice: want each once`},
-	"admission":          {"endpoints: [{admission: {mode: all}}]\n", `h.yaml:1: endpoints[0].admission.mode: "all" is unknown: want none or backend`},
+	"admission":          {"endpoints: [{admission: {mode: all}}]\n", `h.yaml:1: endpoints[0].admission.mode: "all" is unknown: want none, jwt or backend`},
 	"admission timeout":  {"endpoints: [{admission: {mode: backend, backend: {timeout: 9ms}}}]\n", `h.yaml:1: endpoints[0].admission.backend.timeout: 9ms is out of range: want 10ms to 1m`},
 	"long admission":     {"endpoints: [{admission: {mode: backend, backend: {timeout: 11s}}}]\n", `h.yaml:1: endpoints[0].admission.backend.timeout: 11s is longer than a handshake may take: want at most clients.handshake_timeout, 10s`},
 	"other admission":    {"endpoints: [{admission: {backend: {timeout: 2s}}}]\n", `h.yaml:1: endpoints[0].admission.backend.timeout: 2s is for mode backend, and the mode is none`},

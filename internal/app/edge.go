@@ -73,6 +73,7 @@ type endpoint struct {
 	socket   *ws.Config
 	hub      *hub.Endpoint
 	keep     []string // canonical header names, sorted
+	secrets  []string // parameters of the query that carry tokens, besides the usual ones
 
 	foreigners seldom // lines of the log about origins that are not allowed
 	keptOut    seldom // and about clients that were not admitted

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -17,7 +18,7 @@ import (
 // request's own: the hub keeps copies.
 func (ep *endpoint) facts(r *http.Request, a ws.Accepted) *hub.Facts {
 	f := &hub.Facts{
-		URL: shownURL(r.URL), Host: r.Host, RemoteAddress: r.RemoteAddr,
+		URL: shownURL(r.URL, ep.secrets), Host: r.Host, RemoteAddress: r.RemoteAddr,
 		Subprotocol: a.Subprotocol, TLS: tlsFacts(r.TLS),
 	}
 	if f.RemoteAddress == "@" { // what net/http calls the other side of a Unix socket
@@ -31,16 +32,16 @@ func (ep *endpoint) facts(r *http.Request, a ws.Accepted) *hub.Facts {
 	return f
 }
 
-// secretParameters carry tokens in a URL's query.
+// secretParameters carry tokens in a URL's query, on every endpoint.
 var secretParameters = []string{"token", "access_token"}
 
 // shownURL is path and query without tokens; the rest stays as the client wrote it.
-func shownURL(u *url.URL) string {
+func shownURL(u *url.URL, secrets []string) string {
 	shown := *u
 	shown.Scheme, shown.Host, shown.User, shown.Fragment = "", "", nil, ""
 	var kept []string
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
-		if !isSecret(pair) {
+		if !isSecret(pair, secrets) {
 			kept = append(kept, pair)
 		}
 	}
@@ -48,17 +49,13 @@ func shownURL(u *url.URL) string {
 	return shown.String()
 }
 
-func isSecret(pair string) bool {
+func isSecret(pair string, secrets []string) bool {
 	name, _, _ := strings.Cut(pair, "=")
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	for _, secret := range secretParameters {
-		if strings.EqualFold(name, secret) {
-			return true
-		}
-	}
-	return false
+	same := func(secret string) bool { return strings.EqualFold(name, secret) }
+	return slices.ContainsFunc(secretParameters, same) || slices.ContainsFunc(secrets, same)
 }
 
 func tlsFacts(s *tls.ConnectionState) *hub.TLS {

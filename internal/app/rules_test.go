@@ -51,8 +51,8 @@ var rules = []struct {
 		because: "it turns events into subjects and payloads, and sees no socket and no status code",
 	},
 	{
-		pkg: "internal/admission", ours: []string{"internal/hub", "internal/ws/wire", "proto/holdfast/v1"},
-		others:  []string{"github.com/golang-jwt/jwt/", "github.com/MicahParks/keyfunc/", "google.golang.org/protobuf/"},
+		pkg: "internal/admission", ours: []string{"internal/hub", "internal/jwt", "internal/ws/wire", "proto/holdfast/v1"},
+		others:  []string{"google.golang.org/protobuf/"},
 		because: "it judges requests, and reaches nobody but by what it is given",
 	},
 	{

@@ -39,9 +39,8 @@ const busOverhead = 4 << 10
 
 // endpoints prepares the configured endpoints. A message must fit into the bus: a default limit gives
 // way, one that the operator set stops the start.
-func (b *broker) endpoints() ([]*endpoint, error) {
+func (b *broker) endpoints() (eps []*endpoint, err error) {
 	fits := int64(b.bus.Publisher().MaxPayload()) - busOverhead
-	var eps []*endpoint
 	for i, c := range b.cfg.Endpoints {
 		size := int64(c.Limits.MessageSize)
 		if size > fits && b.cfg.MessageSizeSet(i) {
@@ -54,7 +53,10 @@ func (b *broker) endpoints() ([]*endpoint, error) {
 		}
 		ep := newEndpoint(c, b.engine, min(size, fits))
 		ep.key, ep.log = fmt.Sprintf("endpoints[%d]", i), b.logger
-		ep.admitter = b.admitter(c.Admission)
+		if ep.admitter, err = b.admitter(c.Admission); err != nil {
+			return nil, fmt.Errorf("%s.admission: %w", ep.key, err)
+		}
+		ep.secrets = c.Admission.parameters()
 		eps = append(eps, ep)
 	}
 	if slices.ContainsFunc(b.cfg.Endpoints, func(c Endpoint) bool { return c.Admission.Mode == admissionBackend }) {

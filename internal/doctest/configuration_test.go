@@ -158,7 +158,7 @@ func TestEveryFlagAndVariableIsInTheTable(t *testing.T) {
 const stranger = `
 stranger: 1
 clients: {stranger: 1}
-control: {stranger: 1, tls: {stranger: 1}, auth: {stranger: 1, identities: [{stranger: 1, allow: {stranger: 1}}]}}
+control: {stranger: 1, tls: {stranger: 1}, auth: {stranger: 1, identities: [{stranger: 1, allow: {stranger: 1}}], jwt: {stranger: 1, claims: {stranger: 1}}}}
 ops: {stranger: 1}
 nats: {stranger: 1, tls: {stranger: 1}, users: [{stranger: 1, allow_responses: {stranger: 1}}]}
 cluster: {stranger: 1, tls: {stranger: 1}}
@@ -166,7 +166,7 @@ drain: {stranger: 1}
 lease: {stranger: 1}
 log: {stranger: 1}
 listen: [{stranger: 1, tls: {stranger: 1}}]
-endpoints: [{stranger: 1, admission: {stranger: 1}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}, rates: {stranger: 1}}]
+endpoints: [{stranger: 1, admission: {stranger: 1, backend: {stranger: 1}, jwt: {stranger: 1, claims: {stranger: 1}}}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}, rates: {stranger: 1}}]
 `
 
 // fileKeys asks the broker for every key of the file: "nats.tls.ca", "listen[].address", "endpoints[].path".
@@ -208,6 +208,47 @@ func documentedKeys(t *testing.T) map[string]row {
 	for _, r := range d.table(t, "Endpoints") {
 		all["endpoints[]."+bare(r["key"])] = r
 	}
+	for _, r := range d.table(t, "Tokens") {
+		for _, place := range []string{"endpoints[].admission.jwt.", "control.auth.jwt."} {
+			all[place+bare(r["key"])] = r
+		}
+	}
+	return all
+}
+
+// withTokens is a file in which the settings of the table of tokens are in force.
+const withTokens = `
+control: {auth: {jwt: {algorithms: [HS256], secret: 0123456789abcdef0123456789abcdef}}}
+endpoints: [{admission: {mode: jwt, jwt: {algorithms: [HS256], secret: 0123456789abcdef0123456789abcdef}}}]
+`
+
+// shownSettings are what the broker shows that was told nothing, and what it shows of tokens where they are asked for.
+func shownSettings(t *testing.T) map[string]string {
+	t.Helper()
+	dir, all := t.TempDir(), make(map[string]string)
+	write(t, dir, "tokens.yaml", withTokens)
+	for _, arguments := range []string{"config show", "config show --config=tokens.yaml"} {
+		shown, code := broker(t, dir, arguments)
+		if code != 0 {
+			t.Fatal(shown)
+		}
+		shown = regexp.MustCompile(`# (message_size: \S+),.*`).ReplaceAllString(shown, "$1") // see Config.Show
+		var tree map[string]any
+		if err := yaml.Unmarshal([]byte(shown), &tree); err != nil {
+			t.Fatal(err)
+		}
+		now := make(map[string]string)
+		flatten(now, "", tree)
+		for key, value := range now {
+			if strings.Contains(key, ".jwt.") || arguments == "config show" {
+				all[key] = value
+			}
+		}
+	}
+	for _, place := range []string{"endpoints[].admission.jwt.", "control.auth.jwt."} {
+		delete(all, place+"secret") // they were told
+		delete(all, place+"algorithms")
+	}
 	return all
 }
 
@@ -220,17 +261,7 @@ func TestEveryKeyIsInTheTable(t *testing.T) {
 
 // TestDefaultsAreThoseThatTheBrokerShows compares the tables with what a broker that was told nothing shows.
 func TestDefaultsAreThoseThatTheBrokerShows(t *testing.T) {
-	shown, code := broker(t, t.TempDir(), "config show")
-	if code != 0 {
-		t.Fatal(shown)
-	}
-	shown = regexp.MustCompile(`# (message_size: \S+),.*`).ReplaceAllString(shown, "$1") // see Config.Show
-	var tree map[string]any
-	if err := yaml.Unmarshal([]byte(shown), &tree); err != nil {
-		t.Fatal(err)
-	}
-	actual := make(map[string]string)
-	flatten(actual, "", tree)
+	actual := shownSettings(t)
 	for key, r := range documentedKeys(t) {
 		said := r["default"]
 		value, there := actual[key]

@@ -51,6 +51,7 @@ func refusals() map[string][]string {
 			handshake(get, "Origin: http://broker", "Origin: http://broker"), handshake(get, "Sec-WebSocket-Protocol: a b"),
 			handshake("GET /spoken HTTP/1.1", "Sec-WebSocket-Protocol: theirs"),
 		},
+		"401": {handshake("GET /guarded HTTP/1.1"), handshake("GET /guarded HTTP/1.1", "Authorization: Bearer word")},
 		"403": {handshake(get, "Origin: http://elsewhere")},
 		"404": {handshake("GET /nothing HTTP/1.1"), handshake("GET /nothing HTTP/1.1", "Upgrade: ")},
 		"405": {handshake("POST / HTTP/1.1")},

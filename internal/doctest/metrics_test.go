@@ -1,7 +1,9 @@
 package doctest_test
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
@@ -79,14 +82,27 @@ endpoints:
   - path: /senseless
     namespace: senseless
     admission: {mode: backend}
+  - path: /guarded
+    admission: {mode: jwt, jwt: {algorithms: [HS256], secret: 0123456789abcdef0123456789abcdef}}
 `
+
+// fetching has keys at a URL, and callers who have to say who they are.
+const fetching = `
+control: {auth: {jwt: {algorithms: [ES256], jwks_url: %q}}}
+`
+
+// keySet is the public key of RFC 7517 A.1.
+const keySet = `{"keys": [{"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+	"y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}`
 
 // stimulated is a broker that serves a sample of every metric, also of those whose labels appear only when
 // something has happened.
 func stimulated(t *testing.T) *brokertest.Broker {
 	t.Helper()
 	files := withCertificate(t)
-	b := brokertest.Start(t, brokertest.Config(t, crowded),
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(keySet)) }))
+	t.Cleanup(issuer.Close)
+	b := brokertest.Start(t, brokertest.Config(t, crowded+fmt.Sprintf(fetching, issuer.URL)),
 		"--listen=127.0.0.1:0?cert="+filepath.Join(files, "tls.crt")+"&key="+filepath.Join(files, "tls.key"))
 	write(t, files, "tls.crt", "no certificate")
 	eventually(t, "changed files are looked at", func() bool {
@@ -97,10 +113,13 @@ func stimulated(t *testing.T) *brokertest.Broker {
 	refused(t, b.URL("/full"))
 	refused(t, b.URL("/unattended"))
 	peer := wstest.Dial(t, b.URL("/"), nil)
-	if _, err := control(b).Count(t.Context(), &holdfastv1.CountRequest{}); err != nil {
-		t.Fatal(err)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer no.good.token")
+	if _, err := control(b).Count(ctx, &holdfastv1.CountRequest{}); err == nil {
+		t.Fatal("nobody had to say who they are")
 	}
 	refused(t, b.URL("/nothing"))
+	refused(t, b.URL("/guarded"))
+	eventually(t, "the keys are fetched", func() bool { return strings.Contains(scrape(t, b), "holdfast_token_keys_age_seconds{") })
 	peer.Send(wstest.Frame{Opcode: 3})
 	peer.ExpectClose(wire.ProtocolError)
 	_ = peer.Close()

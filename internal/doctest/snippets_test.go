@@ -34,8 +34,10 @@ var ways = map[string]way{
 
 	"README.md#Groups, users, many nodes/1": {run: helloAll},
 
-	"docs/admission.md#Backend/1": {run: answerAccepts},
-	"docs/admission.md#Backend/2": {run: answerRefuses},
+	"docs/admission.md#Backend/1":  {run: answerAccepts},
+	"docs/admission.md#Backend/2":  {run: answerRefuses},
+	"docs/admission.md#By token/1": {run: admissionByToken},
+	"docs/admission.md#By token/2": {because: "admissionByToken runs it"},
 
 	"docs/cluster.md#Brokers on NATS servers of their own/1": {run: externalFile},
 	"docs/cluster.md#Permissions/1":                          {run: permissions},
@@ -62,7 +64,9 @@ var ways = map[string]way{
 
 	"docs/guarantees.md#Use it/1": {run: whoIsThere},
 
-	"docs/security.md#Who may command/1": {run: whoMayCommand},
+	"docs/security.md#Who may command/1":     {run: whoMayCommand},
+	"docs/security.md#Callers with tokens/1": {run: callersWithTokens},
+	"docs/security.md#Callers with tokens/2": {because: "callersWithTokens shows it"},
 
 	"docs/scale.md#Scale/1": {because: "the test of bench/scale compares what it prints"},
 

@@ -169,7 +169,7 @@ func Default() Config {
 	return Config{
 		Listen:    []Listener{{Address: ":8080"}},
 		Clients:   Clients{Handshakes: 10_000, HandshakeTimeout: 10 * Second, ProxyHeader: "X-Forwarded-For", CompressionMemory: deflate.DefaultCeiling, Driver: "epoll"},
-		Control:   Control{Listen: "127.0.0.1:7400"},
+		Control:   Control{Listen: "127.0.0.1:7400", Connections: 1000},
 		Ops:       Ops{Listen: "127.0.0.1:7401"},
 		NATS:      NATS{Listen: "127.0.0.1:4222", Outbox: 8 * MiB},
 		Cluster:   Cluster{Listen: defaultClusterListen},

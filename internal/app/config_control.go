@@ -16,9 +16,11 @@ import (
 type Control struct {
 	Listen string `yaml:"listen" name:"control-listen" group:"ports" placeholder:"ADDRESS" help:"gRPC control API."`
 	// Insecure allows an address beyond loopback although calls are not authenticated, or their tokens can be read.
-	Insecure bool        `yaml:"-" name:"insecure-control" group:"ports" help:"Allow a control address beyond loopback, although calls are not authenticated, or their tokens travel in plain text."`
-	TLS      ControlTLS  `yaml:"tls" embed:""`
-	Auth     ControlAuth `yaml:"auth,omitempty" kong:"-"`
+	Insecure bool `yaml:"-" name:"insecure-control" group:"ports" help:"Allow a control address beyond loopback, although calls are not authenticated, or their tokens travel in plain text."`
+	// Connections is how many backends may be connected at once. 0: no limit.
+	Connections int         `yaml:"connections" name:"control-connections" group:"ports" placeholder:"NUMBER" help:"Connections to the control API at once; 0: no limit."`
+	TLS         ControlTLS  `yaml:"tls" embed:""`
+	Auth        ControlAuth `yaml:"auth,omitempty" kong:"-"`
 }
 
 // ControlTLS holds PEM files for TLS of the control API. Empty: plain text.

@@ -14,6 +14,7 @@ var (
 
 func (v *checker) control() {
 	c := v.Control
+	v.count("control.connections", c.Connections, 0)
 	v.controlTLS()
 	v.controlAddress()
 	if _, set := v.origins["control.auth.identities"]; set && len(c.Auth.Identities) == 0 {

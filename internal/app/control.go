@@ -13,7 +13,9 @@ const protocolGRPC = "h2"
 
 // controlConfig is what the control API is told.
 func (b *broker) controlConfig() (rpc.Config, error) {
-	c := rpc.Config{Logger: b.logger, Peers: b.bus.Peers(), Drain: b.drainAsked}
+	c := rpc.Config{
+		Logger: b.logger, Peers: b.bus.Peers(), Drain: b.drainAsked, Connections: b.cfg.Control.Connections,
+	}
 	if files := b.cfg.Control.TLS.files(); files != nil {
 		certs, err := newCertificates(files, protocolGRPC, b.logger, &b.tlsReloads)
 		if err != nil {

@@ -33,6 +33,8 @@ type snapshot struct {
 	enough  map[string]uint64 // by reason
 	keptOut map[string]uint64 // by reason
 	panics  uint64
+	// connections to the control API that were over the limit
+	notControlled uint64
 
 	overRate   uint64
 	tlsReloads map[string]uint64 // by result
@@ -62,7 +64,7 @@ func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engin
 	return snapshot{
 		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
 		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: engine.OverRate(),
-		panics:      s.Panics() + engine.Panics(),
+		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
 }
@@ -178,6 +180,8 @@ var clientMetrics = []metric{
 				emit(float64(n), path.Base(k.Method), k.Code.String())
 			}
 		}, "method", "code"),
+	counter("control_connections_refused_total", "Connections to the control API that were over the limit.",
+		one(func(s *snapshot) uint64 { return s.notControlled })),
 	counter("panics_total", "Defects that were caught; each ended one call or one connection.",
 		one(func(s *snapshot) uint64 { return s.panics })),
 }

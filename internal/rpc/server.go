@@ -7,6 +7,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -37,6 +38,17 @@ const (
 	serverPingTimeout = 20 * time.Second
 )
 
+// Limits of one connection.
+const (
+	// maxStreams is how many calls may be under way; a client of gRPC waits with the next one. Calls that were reset
+	// count until their method has returned.
+	maxStreams = 1000
+	// maxHeader is how many bytes the metadata of a call may have, by the count of RFC 9113 6.5.2.
+	maxHeader = 64 << 10
+	// defaultHandshake is the time for TLS and the preface of HTTP/2.
+	defaultHandshake = 10 * time.Second
+)
+
 // streamWorkers are goroutines that calls run on, one after the other; where all are busy a call gets one of its own. A
 // fresh one has a stack of 2 KiB, which a call outgrows three times: copying it was a fifth of the CPU of a unary
 // call (measured). As many as calls arrive together; each keeps its stack, 8 KiB, while it waits.
@@ -53,6 +65,10 @@ type Config struct {
 	Identities func() *Identities
 	// TLS of the port; nil: plain text.
 	TLS *tls.Config
+	// Connections is how many there may be at once. 0: no limit.
+	Connections int
+	// HandshakeTimeout bounds TLS and the preface of HTTP/2. 0: 10 s.
+	HandshakeTimeout time.Duration
 	// Drain begins the drain of this node and does not block; DrainNode calls it once. Nil: it cannot be.
 	Drain func()
 }
@@ -73,6 +89,8 @@ type Server struct {
 	guests    *guests
 	lanes     lanes
 	streams   remoteStreams
+
+	connections connections
 
 	stopOnce sync.Once
 	stop     chan struct{} // closed when Stop begins
@@ -100,7 +118,8 @@ func New(h *hub.Hub, c Config) *Server {
 	s.recovery = &recovery{logger: c.Logger}
 	s.service = newService(h, &c, s.stop, s.recovery)
 	s.health = health.NewServer()
-	s.grpc = grpc.NewServer(s.options(c.TLS)...)
+	s.connections.most = int64(c.Connections)
+	s.grpc = grpc.NewServer(s.options(&c)...)
 	holdfastv1.RegisterConnectionServiceServer(s.grpc, s.service)
 	holdfastv1.RegisterGroupServiceServer(s.grpc, groupService{service: s.service})
 	holdfastv1.RegisterNodeServiceServer(s.grpc, nodeService{service: s.service})
@@ -111,7 +130,7 @@ func New(h *hub.Hub, c Config) *Server {
 	return s
 }
 
-func (s *Server) options(tls *tls.Config) []grpc.ServerOption {
+func (s *Server) options(c *Config) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxRequest), // the send limit stays gRPC's, 2 GiB: we bound what we answer
 		grpc.ChainUnaryInterceptor(s.observeUnary, s.routeUnary),
@@ -120,12 +139,14 @@ func (s *Server) options(tls *tls.Config) []grpc.ServerOption {
 			MinTime: minClientPing, PermitWithoutStream: true,
 		}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
+		grpc.MaxConcurrentStreams(maxStreams), grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(cmp.Or(c.HandshakeTimeout, defaultHandshake)),
 		// Without it Stop could return while methods still call the hub.
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 	}
-	if tls != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(tls)))
+	if c.TLS != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(c.TLS)))
 	}
 	return options
 }
@@ -143,7 +164,12 @@ func (s *Server) SetServing(serving bool) {
 }
 
 // Serve accepts calls until Stop; then it returns nil. It closes the listener.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+func (s *Server) Serve(l net.Listener) error {
+	return s.grpc.Serve(&boundedListener{Listener: l, connections: &s.connections})
+}
+
+// RefusedConnections answers how many connections were over Config.Connections.
+func (s *Server) RefusedConnections() uint64 { return s.connections.refused.Load() }
 
 // Stop refuses new calls with NODE_STOPPING, ends streams and whatever waits for a client connection,
 // lets the rest finish, and returns when every call has ended. When ctx ends first, for example because

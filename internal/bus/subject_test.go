@@ -81,3 +81,46 @@ func TestEscapedHeaderValue(t *testing.T) {
 		}
 	})
 }
+
+// hostile draws what somebody would put into a name who wants to reach another subject.
+func hostile() *rapid.Generator[string] {
+	return rapid.OneOf(
+		rapid.SampledFrom([]string{
+			"", "*", ">", ".", "a.b", "chat.>", "*.chat", "a b", "a\tb", "a\r\nPUB x 0\r\n", "a\x00", "\u0430", "$SYS", "_HOLDFAST",
+			"..", "chat.group.x", "reply", "group", strings.Repeat("a", 10<<10), strings.Repeat("a.", 5<<10), "chat",
+		}),
+		rapid.StringMatching(`[a-z0-9_-]{1,32}`), rapid.StringMatching(`[A-Za-z0-9_=:@.*> -]{0,40}`), rapid.String(),
+	)
+}
+
+// TestThreatNoNameReachesAnotherSubject: the subject of a group has the tokens that it should have and no wildcard, and
+// is read back as that group and no other; whatever is read is what builds the same subject.
+func TestThreatNoNameReachesAnotherSubject(t *testing.T) {
+	s, err := NewSubjects(DefaultEventPrefix, DefaultInboundPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		namespace, group := hostile().Draw(t, "namespace"), hostile().Draw(t, "group")
+		if subject, ok := s.Group(namespace, group); ok {
+			if tokens := strings.Split(subject, "."); len(tokens) != 4 || strings.ContainsAny(subject, "*> \t\r\n\x00") {
+				t.Fatalf("%q, %q: the subject is %q", namespace, group, subject)
+			}
+			if ns, g, ok := s.ParseGroup(subject); !ok || ns != namespace || g != group {
+				t.Fatalf("%q is read as %q, %q, %t", subject, ns, g, ok)
+			}
+		}
+		subject := DefaultInboundPrefix + "." + namespace + "." + hostile().Draw(t, "kind") + "." + group
+		if ns, g, ok := s.ParseGroup(subject); ok {
+			if again, ok := s.Group(ns, g); !ok || again != subject {
+				t.Fatalf("%q is read as %q, %q, whose subject is %q", subject, ns, g, again)
+			}
+		}
+		if target, ok := s.ParseReply(subject); ok {
+			again := strings.Join([]string{DefaultInboundPrefix, target.Namespace, "reply", target.Node, target.ID, "t"}, ".")
+			if again != subject && strings.TrimSuffix(again, "t")+"b" != subject || strings.Contains(target.ID, ".") {
+				t.Fatalf("%q is read as %+v", subject, target)
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 FUZZTIME ?= 30s
 RESTARTS ?= 10
+VULNDB ?= https://vuln.go.dev
 ARGS ?=
 
 tool := go tool -modfile=tools/go.mod
@@ -135,6 +136,10 @@ chaos: build ## Kills, stops and cuts off three brokers and NATS, and keeps a le
 .PHONY: soak
 soak: build ## Restarts an embedded cluster RESTARTS (10) times one by one, and all at once.
 	HOLDFAST_RESTARTS=$(RESTARTS) go test -run ComesBackFromEveryRestart -v -count 1 -timeout 1h ./cmd/broker
+
+.PHONY: vulncheck
+vulncheck: ## Looks for known vulnerabilities in what the code calls; reads VULNDB (https://vuln.go.dev).
+	$(tool) govulncheck -db $(VULNDB) ./...
 
 .PHONY: fuzz
 fuzz: ## Runs every fuzz target for FUZZTIME (30s), or so many times (10000x).

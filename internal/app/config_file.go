@@ -71,6 +71,9 @@ func (r *fileReader) value(into reflect.Value, n ast.Node, key string) {
 			r.value(into, target, key)
 			return
 		}
+		if r.secret {
+			name = mask
+		}
 		r.refuse(line, key, "*%s has no anchor &%s before it", name, name)
 	case *ast.MappingNode:
 		r.mapping(into, node, key)

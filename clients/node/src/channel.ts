@@ -98,13 +98,13 @@ export function neverLeft(error: unknown): boolean {
 export class AddressChannel {
   readonly address: string;
   readonly #client: grpc.Client;
-  readonly #metadata = new grpc.Metadata();
+  readonly #metadata: ConnectOptions["metadata"];
   readonly #wires = new WeakMap<object, unknown>();
 
   constructor(address: string, options: ConnectOptions) {
     this.address = address;
     this.#client = new grpc.Client(address, credentialsOf(options.tls), channelOptionsOf(options));
-    for (const [name, value] of Object.entries(options.metadata ?? {})) this.#metadata.set(name, value);
+    this.#metadata = options.metadata;
   }
 
   /** Whether it is connected. If it is not, and nobody is at it, connecting begins. */
@@ -158,7 +158,7 @@ export class AddressChannel {
         wire.encode,
         wire.decode,
         request,
-        this.#metadata.clone(),
+        this.#headers(),
         { deadline },
         (error, answer) => {
           signal?.removeEventListener("abort", abort);
@@ -184,7 +184,7 @@ export class AddressChannel {
       wire.encode,
       wire.decode,
       message,
-      this.#metadata.clone(),
+      this.#headers(),
     );
   }
 
@@ -193,12 +193,20 @@ export class AddressChannel {
     method: DescMethodBiDiStreaming<I, O>,
   ): grpc.ClientDuplexStream<MessageShape<I>, MessageShape<O>> {
     const wire = this.#wire(method);
-    return this.#client.makeBidiStreamRequest(wire.path, wire.encode, wire.decode, this.#metadata.clone());
+    return this.#client.makeBidiStreamRequest(wire.path, wire.encode, wire.decode, this.#headers());
   }
 
   /** Ends the connection. Calls under way are still answered. */
   close(): void {
     this.#client.close();
+  }
+
+  /** The metadata of a call that begins now. */
+  #headers(): grpc.Metadata {
+    const headers = new grpc.Metadata();
+    const values = typeof this.#metadata === "function" ? this.#metadata() : this.#metadata;
+    for (const [name, value] of Object.entries(values ?? {})) headers.set(name, value);
+    return headers;
   }
 
   #wire<I extends DescMessage, O extends DescMessage>(method: Method<I, O>): Wire<I, O> {

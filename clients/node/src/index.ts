@@ -31,6 +31,7 @@ export type {
   Confirmation,
   ConnectOptions,
   MessageOptions,
+  Metadata,
   SendOptions,
   TlsOptions,
 } from "./options.js";

@@ -53,6 +53,9 @@ export interface TlsOptions {
   readonly serverName?: string;
 }
 
+/** What is sent with a call beside the request, by its name in lower case. */
+export type Metadata = Readonly<Record<string, string>>;
+
 /** Options of {@link connect}. */
 export interface ConnectOptions {
   /**
@@ -71,8 +74,11 @@ export interface ConnectOptions {
   readonly maxAttempts?: number;
   /** TLS towards the control API. `true`: with the system's authorities. Absent or false: plain text. */
   readonly tls?: boolean | TlsOptions;
-  /** Sent with every call, for example `{ authorization: "Bearer …" }`. Default: nothing. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * Sent with every call, for example `{ authorization: "Bearer …" }`; or a function that is asked at every call, for
+   * tokens that change: what it throws is the call's error. Default: nothing.
+   */
+  readonly metadata?: Metadata | (() => Metadata);
   /**
    * Where events come from: a NATS URL, several, or the options of `@nats-io/transport-node`. Absent: NATS is
    * not used, and {@link Client.events} fails; {@link Client.watch} works without it.

@@ -186,4 +186,26 @@ describe("requests and answers", () => {
     await assert.rejects(it.handle.get(), gone);
     assert.deepEqual(tokens, ["Bearer t", "Bearer t"]);
   });
+
+  test("a function is asked for the metadata of every call, and what it throws is the call's error", async () => {
+    const tokens: unknown[] = [];
+    const handlers: Handlers = {
+      terminate(_, call) {
+        tokens.push(call.metadata.get("authorization")[0]);
+        return {};
+      },
+    };
+    let calls = 0;
+    const metadata = () => {
+      calls++;
+      if (calls > 2) throw new Error("no token today");
+      return { authorization: `Bearer ${calls}` };
+    };
+    await using it = await using(handlers, { metadata });
+    calls = 0;
+    await it.handle.terminate();
+    await it.handle.terminate();
+    await assert.rejects(it.handle.terminate(), { message: "no token today" });
+    assert.deepEqual(tokens, ["Bearer 1", "Bearer 2"]);
+  });
 });

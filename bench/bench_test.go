@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,23 +15,42 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
 )
 
+// programs are built once.
+var programs struct {
+	sync.Once
+	dir string
+	lab lab
+	err error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(programs.dir)
+	os.Exit(code)
+}
+
 // small makes a lab that is quick; how fast anything is says nothing.
 func small(t *testing.T, args ...string) *lab {
 	t.Helper()
+	programs.Do(func() {
+		if programs.dir, programs.err = os.MkdirTemp("", "bench-test"); programs.err == nil {
+			programs.lab = lab{dir: programs.dir, broker: brokertest.Binary(t), nats: os.Getenv("HOLDFAST_NATS_SERVER")}
+			programs.err = programs.lab.buildOwn(t.Context())
+		}
+	})
 	l, err := parse(append([]string{"-runs=1", "-for=200ms", "-held=10ms", "-idle=100", "-most=120", "-tls=40", "-busy=20"}, args...))
-	if err != nil {
+	if err = errors.Join(err, programs.err); err != nil {
 		t.Fatal(err)
 	}
-	l.dir, l.broker = t.TempDir(), brokertest.Binary(t)
+	built := &programs.lab
+	l.dir, l.broker, l.nats, l.limits = t.TempDir(), built.broker, built.nats, built.limits
+	l.cert, l.key, l.roots = built.cert, built.key, built.roots
 	return l
 }
 
 // TestScenariosLoseNothing measures a little of everything, against the real broker and its limits.
 func TestScenariosLoseNothing(t *testing.T) {
 	l := small(t, "-scenarios=idle,tls,inbound,push,tail,mixed")
-	if err := l.buildOwn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	to := &report.Data{}
 	if err := l.measure(t.Context(), to); err != nil {
 		t.Fatal(err)
@@ -51,9 +72,6 @@ func TestScenariosLoseNothing(t *testing.T) {
 // TestNodesScenariosLoseNothing runs those of three nodes small, too.
 func TestNodesScenariosLoseNothing(t *testing.T) {
 	l := small(t, "-for=400ms")
-	if err := l.buildOwn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	for name, measure := range map[string]measurement{
 		"through another node":        through{1, 2, (*caller).stream, perSecond}.measure,
 		"fan-out":                     fanOut{300, clusterNodes, withNATS}.measure,
@@ -70,9 +88,6 @@ func TestNodesScenariosLoseNothing(t *testing.T) {
 // TestAnyServerCanBeMeasured aims at one that is not ours to start.
 func TestAnyServerCanBeMeasured(t *testing.T) {
 	mine := small(t)
-	if err := mine.buildOwn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	s, err := mine.set(t.Context(), bareEcho)
 	if err != nil {
 		t.Fatal(err)

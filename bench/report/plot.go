@@ -44,10 +44,13 @@ func (d *Data) memoryPlot() string {
 		return ""
 	}
 	c := newCanvas("Resident memory while connections come", 420)
-	c.lines(&axis{title: "connections, idle", ticks: steps(conns), label: Number},
-		&axis{title: "MB", ticks: steps(most), label: Number}, all)
+	c.lines(&axis{title: "connections, idle", ticks: steps(conns), label: whole},
+		&axis{title: "MB", ticks: steps(most), label: whole}, all)
 	return c.end()
 }
+
+// whole is a label of a round number, of which Number would show digits behind the point.
+func whole(v float64) string { return strings.TrimSuffix(Number(v), ".0") }
 
 // all are the figures; none of a row that was not measured.
 func (r *Row) all() []Figure {

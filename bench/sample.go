@@ -49,7 +49,7 @@ func perMessage(before, after sample, n uint64) (f figures) {
 	per := func(d time.Duration) float64 { return micros(d) / float64(max(n, 1)) }
 	f.add(report.Rate, float64(n)/seconds)
 	f.add(report.CPU, per(after.server.CPU-before.server.CPU))
-	f.add("NATS CPU µs/msg", per(after.nats.CPU-before.nats.CPU))
+	f.add(report.NATS, per(after.nats.CPU-before.nats.CPU))
 	f.add("load CPU µs/msg", per(after.load.CPU-before.load.CPU))
 	f.add("server cores", (after.server.CPU-before.server.CPU).Seconds()/seconds)
 	f.add(report.Others, others(before, after))

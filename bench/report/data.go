@@ -13,6 +13,7 @@ import (
 // Names of figures that somebody looks for.
 const (
 	CPU          = "server CPU µs/msg"
+	NATS         = "NATS CPU µs/msg"
 	Rate         = "msgs/s"
 	RTT          = "RTT p50 µs"
 	Held         = "RSS B/conn, held"

@@ -15,7 +15,7 @@ var scenarios = []struct {
 	{"idle", []string{Held, AfterMessage, Handshake, "handshakes/s", OthersOpening}},
 	{"tls", []string{Held, AfterMessage, Handshake, "handshakes/s", OthersOpening}},
 	{"growth", []string{Held, AfterMessage, CPU, Rate, Others}},
-	{"inbound", []string{CPU, "NATS CPU µs/msg", "load CPU µs/msg", Rate, RTT, Others}},
+	{"inbound", []string{CPU, NATS, "load CPU µs/msg", Rate, RTT, Others}},
 	{"echo", []string{CPU, "load CPU µs/msg", Rate, RTT, "RTT p99 µs", Others}},
 	{"push", []string{CPU, "load CPU µs/msg", Rate, "arrival p50 µs", "answer p50 µs", Others}},
 	{"fanout", []string{CPU, "load CPU µs/msg", Rate, "answer p50 ms", "last arrival p50 ms", Others}},

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	if err := report(os.Stdout); err != nil {
+	if err := tabulate(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "scale:", err)
 		os.Exit(1)
 	}
@@ -65,8 +65,8 @@ var tables = [][]column{
 	},
 }
 
-// report writes the figures and the tables in Markdown.
-func report(w io.Writer) error {
+// tabulate writes the figures and the tables in Markdown.
+func tabulate(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| | | source |\n|---|---:|---|\n")
 	for _, f := range figures {

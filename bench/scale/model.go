@@ -20,11 +20,11 @@ const (
 
 // What is measured, fixed, and assumed. Change one, run the program, and put its tables into docs/scale.md.
 var (
-	perConnection = figure{"memory of a connection, with the kernel's", 15.1e3, "B", measuredHere + ": 10,059 B after a message, 5 KB for the socket"}
-	perHandshake  = figure{"a handshake with its open event, at the broker", 128, "µs", measuredHere}
+	perConnection = figure{"memory of a connection, with the kernel's", 8.5e3, "B", measuredHere + ", rounded, and 5 KB for the socket"}
+	perHandshake  = figure{"a handshake with its open event, at the broker", 130, "µs", measuredHere + ", rounded"}
 	perTLS        = figure{"a TLS handshake, more", 1000, "µs", assumed + ": RSA, 2,048 bits"}
-	perEvent      = figure{"a message of a client, at the broker", 14.0, "µs", measuredHere + ": 1,000 × 1, counted"}
-	perEventNATS  = figure{"the same, at the NATS server", 5.52, "µs", measuredHere + ": the same row"}
+	perEvent      = figure{"a message of a client, at the broker", 10, "µs", measuredHere + ": inbound, 1,000 × 1, rounded"}
+	perEventNATS  = figure{"the same, at the NATS server", 5.5, "µs", measuredHere + ": the same row"}
 	perHop        = figure{"a message in a stream of many, at each NATS server that passes it", 0.74, "µs", measuredNATS}
 	perAppend     = figure{"a write of JetStream, at the leader", 4.90, "µs", measuredNATS + ", file, one copy"}
 	appendsMost   = figure{"writes of one stream", 201897, "/s", measuredNATS + ", file, one copy"}
@@ -38,7 +38,7 @@ var (
 	nodesMost     = figure{"nodes in the table", 4096, "", inTheCode}
 	drainRate     = figure{"connections that a drain closes at first", 1000, "/s", inTheCode}
 	drainTime     = figure{"time over which a drain spreads them at most", 20, "s", inTheCode + ": four fifths of `drain.timeout`"}
-	perNode       = figure{"connections of a node", 200_000, "", assumed + ": 3 GB, 8 cores"}
+	perNode       = figure{"connections of a node", 200_000, "", assumed + ": 2 GB, 8 cores"}
 	coresOfNode   = figure{"cores of a node, and of a NATS server", 8, "", assumed}
 	messageEvery  = figure{"a client sends a message, every", 60, "s", assumed}
 	lifetime      = figure{"a connection lives", 1800, "s", assumed}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-broker/holdfast/bench/report"
 )
 
 // TestTheDocumentHasTheTables: what the document shows is what the program says.
@@ -13,7 +15,7 @@ func TestTheDocumentHasTheTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	if err := report(&b); err != nil {
+	if err := tabulate(&b); err != nil {
 		t.Fatal(err)
 	}
 	for table := range strings.SplitSeq(b.String(), "\n\n") {
@@ -55,5 +57,29 @@ func TestStorm(t *testing.T) {
 	long, tries := after(200_000, 10_000)
 	if least := 200_000 * 0.99 / (coresOfNode.value * coresUsable / 10_000e-6); long < least || tries <= 1 {
 		t.Errorf("%.0f s and %.1f attempts, and at least %.0f s of work", long, tries, least)
+	}
+}
+
+// TestFiguresAreThoseThatWereMeasured: what was rounded must not be off by more than a factor of two, which is nothing here.
+func TestFiguresAreThoseThatWereMeasured(t *testing.T) {
+	d, err := report.Read("../data/performance.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const socket = 5e3
+	for _, test := range []struct {
+		figure                figure
+		scenario, row, column string
+		besides               float64
+	}{
+		{perConnection, "growth", "18,000, broker", report.AfterMessage, socket},
+		{perHandshake, "idle", "broker", report.Handshake, 0},
+		{perEvent, "inbound", "1,000 × 1, broker", report.CPU, 0},
+		{perEventNATS, "inbound", "1,000 × 1, broker", report.NATS, 0},
+	} {
+		measured := report.Median(d.Row(test.scenario, test.row).Runs(test.column)) + test.besides
+		if off := test.figure.value / measured; off < 0.5 || off > 2 {
+			t.Errorf("%s: %v %s is assumed, %v was measured", test.figure.name, test.figure.value, test.figure.unit, measured)
+		}
 	}
 }

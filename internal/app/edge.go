@@ -154,9 +154,14 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 // ends; nil: it need not. It answers whether it did.
 func (e *edge) receive(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, leave func()) bool {
 	pending := e.hub.Expect(ep.hub)
+	defer pending.End()
 	var identity *hub.Identity
 	facts := ep.facts(r, a)
 	if ep.admitter != nil {
+		if !pending.Announce() {
+			e.turnAway(w, admissionsFull)
+			return false
+		}
 		grant := e.admit(w, ep, &admission.Request{
 			HTTP: r, ID: pending.ID(), Endpoint: ep.hub, Facts: facts, Offers: a.Offers,
 		})

@@ -34,12 +34,13 @@ func newEnough(reason string, status int, retryAfter, text string) *enough {
 
 // The reasons. A refusal that only time changes names the time in seconds; the others a guess.
 var (
-	busAway       = newEnough("bus_away", http.StatusServiceUnavailable, "1", "broker cannot record new connections at present")
-	brokerStops   = newEnough("stopping", http.StatusServiceUnavailable, "1", "broker is stopping")
-	brokerFull    = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
-	endpointFull  = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
-	endpointHasty = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "endpoint has as many new connections in this second as it may")
-	clientFull    = newEnough("client_full", http.StatusTooManyRequests, "5", "endpoint has as many connections from this address as it may")
+	busAway        = newEnough("bus_away", http.StatusServiceUnavailable, "1", "broker cannot record new connections at present")
+	brokerStops    = newEnough("stopping", http.StatusServiceUnavailable, "1", "broker is stopping")
+	admissionsFull = newEnough("admissions_full", http.StatusServiceUnavailable, "1", "broker has as many clients to admit as it can")
+	brokerFull     = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
+	endpointFull   = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
+	endpointHasty  = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "endpoint has as many new connections in this second as it may")
+	clientFull     = newEnough("client_full", http.StatusTooManyRequests, "5", "endpoint has as many connections from this address as it may")
 )
 
 // enter counts a connection that is about to be, or says why it must not be; whoever entered leaves once.

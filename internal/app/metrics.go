@@ -217,6 +217,8 @@ var busMetrics = []metric{
 		each(func(s *snapshot) map[hub.Reason]uint64 { return s.bus.Inbound.Refused }, hub.Reason.String), "reason"),
 	gauge("handshakes_asking", "Handshakes that wait for a backend's answer now.",
 		one(func(s *snapshot) int { return s.bus.Handshakes.Asking })),
+	gauge("admission_waiting_calls", "Calls and replies that wait for a client to be admitted.",
+		one(func(s *snapshot) uint64 { return s.hub.Waiting })),
 	counter("handshake_answers_dropped_total", "Replies to handshakes that were not used: late, because the handshake did not wait any more, or stray, because they were no answers.",
 		func(s *snapshot, emit func(float64, ...string)) {
 			emit(float64(s.bus.Handshakes.Late), "late")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -20,6 +21,9 @@ type replies struct {
 // Reply implements bus.Replies.
 func (r *replies) Reply(id, namespace string, m *hub.Message) (hub.Sent, error) {
 	c, err := r.hub.Lookup(id)
+	if p, pending := errors.AsType[*hub.Pending](err); pending && p.Endpoint().Namespace != namespace {
+		return hub.Sent{}, hub.ErrNotFound
+	}
 	if err != nil {
 		return hub.Sent{}, err
 	}

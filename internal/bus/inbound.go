@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -86,6 +87,32 @@ func (in *inbound) handle(m *nats.Msg, later bool) {
 		return
 	}
 	sent, err := in.deliver(m, later)
+	for p, pending := errors.AsType[*hub.Pending](err); pending; p, pending = errors.AsType[*hub.Pending](err) {
+		waits, full := p.Then(len(m.Data), func(c *hub.Conn, err error) { in.deliverTo(c, err, m) })
+		if waits {
+			return
+		}
+		if err = full; err == nil { // it is pending no longer
+			sent, err = in.deliver(m, later)
+		}
+	}
+	in.settle(m, sent, err)
+}
+
+// deliverTo is for a reply that has waited for its connection.
+func (in *inbound) deliverTo(c *hub.Conn, err error, m *nats.Msg) {
+	var sent hub.Sent
+	if err == nil {
+		var message *hub.Message
+		if _, message, err = in.read(m); err == nil {
+			sent, err = c.Send(message, "", nil)
+		}
+	}
+	in.settle(m, sent, err)
+}
+
+// settle counts a reply, and answers one that is a request.
+func (in *inbound) settle(m *nats.Msg, sent hub.Sent, err error) {
 	if err != nil {
 		in.mu.Lock()
 		in.refused[reasonOf(err)]++
@@ -102,17 +129,23 @@ func (in *inbound) handle(m *nats.Msg, later bool) {
 }
 
 func (in *inbound) deliver(m *nats.Msg, later bool) (hub.Sent, error) {
-	target, ok := in.subjects.ParseReply(m.Subject)
-	if !ok {
-		return hub.Sent{}, hub.Invalid(hub.InvalidConnectionID, "subject", m.Subject,
-			"<namespace>.reply.<node>.<id>.t or .b behind the prefix")
-	}
-	message, err := replyMessage(target, m)
+	target, message, err := in.read(m)
 	if err != nil {
 		return hub.Sent{}, err
 	}
 	message.Later = later
 	return in.replies.Reply(target.ID, target.Namespace, message)
+}
+
+// read answers what shall be sent, and to whom.
+func (in *inbound) read(m *nats.Msg) (ReplyTarget, *hub.Message, error) {
+	target, ok := in.subjects.ParseReply(m.Subject)
+	if !ok {
+		return ReplyTarget{}, nil, hub.Invalid(hub.InvalidConnectionID, "subject", m.Subject,
+			"<namespace>.reply.<node>.<id>.t or .b behind the prefix")
+	}
+	message, err := replyMessage(target, m)
+	return target, message, err
 }
 
 func (in *inbound) acked(stream string) {

@@ -17,7 +17,8 @@ const maxReply = 1 << 20
 type Replies interface {
 	// Reply sends to the connection of that ID, if it is in that namespace; else it fails with
 	// hub.ErrNotFound. Errors are those of hub.Hub.Lookup and hub.Conn.Send. It must not block: replies
-	// wait for each other, which keeps those of a connection in order. The payload may be kept.
+	// wait for each other, which keeps those of a connection in order. A connection that is being admitted is the
+	// error, a *hub.Pending: the bus has the reply wait. The payload may be kept.
 	Reply(id, namespace string, m *hub.Message) (hub.Sent, error)
 	// Flush has those replies written that were Later.
 	Flush()

@@ -31,8 +31,10 @@ type Hub struct {
 	stopping bool
 	live     sync.WaitGroup // connections whose close event is not yet published
 
-	opened atomic.Uint64
-	frozen atomic.Bool
+	opened       atomic.Uint64
+	waitingCalls atomic.Int64 // for connections that are being admitted
+	waitingBytes atomic.Int64 // of messages among them
+	frozen       atomic.Bool
 
 	endedMu  sync.Mutex
 	ended    Traffic // of connections that have ended
@@ -70,7 +72,7 @@ func (h *Hub) register(c *Conn) error {
 }
 
 // Lookup finds a connection by the text form of its ID. It fails with InvalidConnectionID, ErrGone or
-// ErrNotFound.
+// ErrNotFound, or with a Pending.
 func (h *Hub) Lookup(s string) (*Conn, error) {
 	id, err := ParseID(s)
 	if err != nil {
@@ -82,8 +84,11 @@ func (h *Hub) Lookup(s string) (*Conn, error) {
 	if h.frozen.Load() {
 		return nil, ErrBusAway
 	}
-	if c := h.registry.get(id.key); c != nil {
+	switch c, pending := h.registry.find(id.key); {
+	case c != nil:
 		return c, nil
+	case pending != nil:
+		return nil, pending
 	}
 	return nil, ErrNotFound
 }
@@ -123,6 +128,7 @@ type Stats struct {
 	Lagged      uint64 // watches ended because they did not read
 	Groups      uint64 // that have members
 	Memberships uint64 // of connections in groups
+	Waiting     uint64 // calls for connections that are being admitted
 }
 
 // Stats visits every connection: meant for a scrape, not for a hot path. Nothing on a message's way
@@ -149,6 +155,7 @@ func (h *Hub) Stats() Stats {
 	})
 	st.Groups, st.Memberships = h.groups.stats()
 	st.Watches, st.Lagged = h.watches.stats()
+	st.Waiting = uint64(h.waitingCalls.Load())
 	st.Traffic = h.report(st.Traffic)
 	return st
 }

@@ -11,8 +11,9 @@ type registry struct {
 }
 
 type shard struct {
-	mu    sync.RWMutex
-	conns map[key]*Conn
+	mu      sync.RWMutex
+	conns   map[key]*Conn
+	pending map[key]*Pending // those announced; a connection may be in both for a moment
 }
 
 func (r *registry) shard(k key) *shard { return &r.shards[k[0]%shardCount] }
@@ -27,11 +28,39 @@ func (r *registry) add(c *Conn) {
 	s.conns[c.key] = c
 }
 
-func (r *registry) get(k key) *Conn {
+// find answers the connection, or that it is being admitted; both nil: neither.
+func (r *registry) find(k key) (*Conn, *Pending) {
 	s := r.shard(k)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.conns[k]
+	if len(s.pending) > 0 {
+		if p := s.pending[k]; p != nil {
+			return nil, p
+		}
+	}
+	return s.conns[k], nil
+}
+
+// announce is false when a shard has its part of all that may be pending.
+func (r *registry) announce(p *Pending) bool {
+	s := r.shard(p.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) >= maxPending/shardCount {
+		return false
+	}
+	if s.pending == nil {
+		s.pending = make(map[key]*Pending)
+	}
+	s.pending[p.key] = p
+	return true
+}
+
+func (r *registry) renounce(p *Pending) {
+	s := r.shard(p.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, p.key)
 }
 
 func (r *registry) remove(c *Conn) {

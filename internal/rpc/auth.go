@@ -260,14 +260,23 @@ func isForeign(err error) bool {
 	return ok && refusal == errForeign
 }
 
-// lookup finds a connection of this node that the caller may touch.
+// lookup finds a connection of this node that the caller may touch. It waits for one that is being admitted.
 func (s *service) lookup(ctx context.Context, id string) (*hub.Conn, error) {
-	return s.lookupFor(callerOf(ctx), id)
+	c, err := s.lookupFor(callerOf(ctx), id)
+	if p, ok := pendingOf(err); ok {
+		return s.awaitOpen(ctx, id, p)
+	}
+	return c, err
 }
 
+// lookupFor is lookup for those who must not wait: a connection that is being admitted is the error.
 func (s *service) lookupFor(who *caller, id string) (*hub.Conn, error) {
 	c, err := s.hub.Lookup(id)
-	if err == nil && who != nil && !who.hasNamespace(c.Endpoint().Namespace) {
+	if who == nil {
+		return c, err
+	}
+	p, pending := pendingOf(err)
+	if err == nil && !who.hasNamespace(c.Endpoint().Namespace) || pending && !who.hasNamespace(p.Endpoint().Namespace) {
 		return nil, errForeign
 	}
 	return c, err

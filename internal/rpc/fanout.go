@@ -45,11 +45,7 @@ func each[F idFailure](
 		if elsewhere[i] {
 			continue
 		}
-		c, err := s.lookup(ctx, id)
-		if err == nil {
-			err = do(t, i, c)
-		}
-		if err != nil {
+		if err := s.eachOne(ctx, t, i, id, do); err != nil {
 			t.fail(i, err)
 		}
 	}
@@ -58,6 +54,35 @@ func each[F idFailure](
 		return nil, err
 	}
 	return t.byIndex(), nil
+}
+
+// eachOne does something to one connection, or has it done when the connection is open.
+func (s *service) eachOne(ctx context.Context, t *tally, index int, id string, do func(*tally, int, *hub.Conn) error) error {
+	c, err := s.lookupFor(callerOf(ctx), id)
+	p, pending := pendingOf(err)
+	switch {
+	case err == nil:
+		return do(t, index, c)
+	case !pending:
+		return err
+	}
+	done := t.expect(index)
+	waits, err := p.Then(0, func(c *hub.Conn, err error) {
+		if err == nil {
+			err = ctx.Err() // then nobody waits for the answer
+		}
+		if err == nil {
+			err = do(t, index, c)
+		}
+		done(hub.Outcome{Err: err})
+	})
+	if !waits {
+		t.withdraw()
+		if err == nil { // it is pending no longer
+			return s.eachOne(ctx, t, index, id, do)
+		}
+	}
+	return err
 }
 
 // begin sends each other node its IDs and answers the indexes that went away.

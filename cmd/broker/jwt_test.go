@@ -2,15 +2,19 @@ package main_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -367,5 +371,91 @@ func TestBrowserWithAToken(t *testing.T) {
 		if got := browser.at(t, page, c.code); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// keysAt serves a JWK Set, or fails while it has none.
+type keysAt struct {
+	*httptest.Server
+	mu   sync.Mutex
+	keys []map[string]string
+}
+
+func newKeysAt(t *testing.T) *keysAt {
+	t.Helper()
+	k := &keysAt{}
+	k.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.keys == nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": k.keys})
+	}))
+	t.Cleanup(k.Close)
+	return k
+}
+
+// add makes a key, and answers a maker of tokens that are signed with it.
+func (k *keysAt) add(t *testing.T, id string) (issue func() string) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	k.keys = append(k.keys, map[string]string{"kty": "OKP", "crv": "Ed25519", "kid": id, "x": base64.RawURLEncoding.EncodeToString(public)})
+	k.mu.Unlock()
+	return func() string {
+		token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()})
+		token.Header["kid"] = id
+		text, err := token.SignedString(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+}
+
+// replace sets all keys, and answers what they were; nil: the server fails.
+func (k *keysAt) replace(keys []map[string]string) (before []map[string]string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before, k.keys = k.keys, keys
+	return before
+}
+
+// TestKeysAtAURL: the broker starts without them and says 503, lets in who has a token once they are there, fetches a new key
+// when a token names it, and goes on with what it has when the URL is away.
+func TestKeysAtAURL(t *testing.T) {
+	keys := newKeysAt(t)
+	token := keys.add(t, "first")()
+	there := keys.replace(nil)
+	b := brokertest.Start(t, brokertest.Config(t, `
+endpoints: [{path: /, admission: {mode: jwt, jwt: {algorithms: [EdDSA], jwks_url: "`+keys.URL+`/keys?secret=hush"}}}]
+`))
+	dial := func(token string) *http.Response {
+		_, answer := wstest.TryDial(t, b.URL("/"), http.Header{"Authorization": {"Bearer " + token}})
+		_ = answer.Body.Close()
+		return answer
+	}
+	awaitBroker(t, b, "failure", func() bool { return metric(t, b, `holdfast_token_keys_failing{url="`+keys.URL+`/keys"}`) == "1" })
+	if answer := dial(token); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+		t.Errorf("without keys: %s", answer.Status)
+	}
+	if n := metric(t, b, `holdfast_admission_refused_total{reason="keys_unavailable"}`); n != "1" {
+		t.Errorf("keys_unavailable is counted %s times", n)
+	}
+	keys.replace(there)
+	awaitBroker(t, b, "admission with the keys", func() bool { return dial(token).StatusCode == http.StatusSwitchingProtocols })
+	next := keys.add(t, "next")() // asked for at once, or as soon as that is allowed again
+	awaitBroker(t, b, "admission with a new key", func() bool { return dial(next).StatusCode == http.StatusSwitchingProtocols })
+	keys.Close()
+	if answer := dial(token); answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("while the URL is away: %s", answer.Status)
+	}
+	if strings.Contains(b.Stderr(), "hush") || strings.Count(b.Stderr(), "nobody is let in") != 1 {
+		t.Errorf("the log:\n%s", b.Stderr())
 	}
 }

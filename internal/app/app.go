@@ -36,6 +36,7 @@ type broker struct {
 	engine    *ws.Engine
 	control   *rpc.Server
 	edge      *edge
+	memory    *memory // nil: there is no budget
 
 	controlListener net.Listener
 	opsListener     net.Listener
@@ -175,6 +176,10 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 	b.hub = hub.New(node, b.bus.Publisher())
 	b.hub.SetInterest(b.bus.Interest())
 	b.edge = newEdge(b.hub, b.engine, b.logger, &b.cfg)
+	budget := b.cfg.Memory.Budget.bytes()
+	setMemoryLimit(budget)
+	b.memory = watchMemory(budget, b.hub, b.logger)
+	b.edge.memory = b.memory
 	b.bus.ServeGroups(groups{b.hub})
 	return b.bus.ServeReplies(node, &replies{hub: b.hub})
 }
@@ -204,6 +209,9 @@ func (b *broker) startOps(context.Context) error {
 			return snapshot{}
 		}
 		s := snapshotOf(b.hub, b.bus, b.control, b.edge, b.engine)
+		if s.memory.used = usedMemory(); b.memory != nil {
+			s.memory.budget, s.memory.shed = b.memory.budget, b.memory.shed.Load()
+		}
 		s.tlsReloads, s.notProxied = b.tlsReloads.all(), b.proxyRefused.all()
 		s.tlsReloads, s.tokensRefused, s.remoteKeys = b.tlsReloads.all(), b.tokensRefused.all(), b.remoteKeys.status()
 		return s

@@ -26,6 +26,7 @@ type Config struct {
 	Lease   Lease      `yaml:"lease" embed:""`
 	// OneClose says what happens while the life record cannot be written: required or best_effort.
 	OneClose  string     `yaml:"one_close" name:"one-close" group:"life" placeholder:"POLICY" help:"New connections while the life record cannot be written: required refuses them with 503, best_effort accepts them."`
+	Memory    Memory     `yaml:"memory" embed:""`
 	Log       Log        `yaml:"log" embed:""`
 	Endpoints []Endpoint `yaml:"endpoints" kong:"-"`
 	// Demo serves the demo page and its backend.
@@ -108,6 +109,12 @@ const (
 	oneCloseBestEffort = "best_effort"
 )
 
+// Memory is what the process may take.
+type Memory struct {
+	// Budget of the Go heap and what belongs to it. 0: none.
+	Budget MemoryBudget `yaml:"budget" name:"memory-budget" group:"clients" placeholder:"SIZE" help:"Memory of the process: over it handshakes are refused, and the connections that hold most are closed. auto: GOMEMLIMIT, or four fifths of what the system gives the process; 0B: no budget."`
+}
+
 // Log is what goes to stderr.
 type Log struct {
 	Level  Level  `yaml:"level" name:"log-level" group:"log" placeholder:"LEVEL" help:"debug, info, warn or error."`
@@ -177,6 +184,7 @@ func Default() Config {
 		Drain:     Drain{Timeout: 25 * Second},
 		Lease:     Lease{Duration: 10 * Second, Renew: 2 * Second, DropAfter: Minute},
 		OneClose:  oneCloseRequired,
+		Memory:    Memory{Budget: autoBudget},
 		Log:       Log{Format: "text"},
 		Endpoints: []Endpoint{DefaultEndpoint()},
 	}

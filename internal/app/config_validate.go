@@ -99,6 +99,9 @@ func (v *checker) stop() {
 	}
 	within(v, "lease.drop_after", v.Lease.DropAfter, Second, 24*Hour)
 	v.oneOf("one_close", v.OneClose, oneCloseRequired, oneCloseBestEffort)
+	if b := v.Memory.Budget; b != autoBudget && b != 0 {
+		within(v, "memory.budget", Size(b), 64*MiB, 1024*GiB)
+	}
 	v.oneOf("log.format", v.Log.Format, "text", "json")
 }
 

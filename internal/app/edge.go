@@ -26,6 +26,7 @@ type edge struct {
 	enough  counters // those for which there was no room, by reason
 	keptOut counters // those that an admitter refused, by reason
 	gate    gate
+	memory  *memory // nil: there is no budget
 
 	// handshakes is held shared from the last look at draining until the hub knows the connection, so that a
 	// drain closes every connection that was told 101. Nobody waits for an Admitter under it.
@@ -59,6 +60,8 @@ func (e *edge) closed() *enough {
 		return brokerStops
 	case !e.bestEffort && e.hub.Frozen():
 		return busAway
+	case e.memory.isShort():
+		return memoryShort
 	}
 	return nil
 }

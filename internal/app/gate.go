@@ -37,6 +37,7 @@ var (
 	busAway        = newEnough("bus_away", http.StatusServiceUnavailable, "1", "broker cannot record new connections at present")
 	brokerStops    = newEnough("stopping", http.StatusServiceUnavailable, "1", "broker is stopping")
 	admissionsFull = newEnough("admissions_full", http.StatusServiceUnavailable, "1", "broker has as many clients to admit as it can")
+	memoryShort    = newEnough("memory", http.StatusServiceUnavailable, "5", "broker is short of memory")
 	brokerFull     = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
 	endpointFull   = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
 	endpointHasty  = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "endpoint has as many new connections in this second as it may")

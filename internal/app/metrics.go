@@ -43,6 +43,11 @@ type snapshot struct {
 	tokensRefused map[string]uint64 // by reason
 	remoteKeys    []jwt.Status
 
+	memory struct {
+		budget, used int64 // bytes
+		shed         uint64
+	}
+
 	compression  int64 // bytes
 	uncompressed deflate.Refused
 }
@@ -153,6 +158,12 @@ var clientMetrics = []metric{
 		one(func(s *snapshot) uint64 { return s.overRate })),
 	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",
 		each(func(s *snapshot) map[string]uint64 { return s.tlsReloads }, plain), "result"),
+	gauge("memory_budget_bytes", "Memory that the process may take; 0: no budget.",
+		func(s *snapshot, emit func(float64, ...string)) { emit(float64(s.memory.budget)) }),
+	gauge("memory_used_bytes", "Memory that counts against the budget.",
+		func(s *snapshot, emit func(float64, ...string)) { emit(float64(s.memory.used)) }),
+	counter("memory_shed_total", "Connections closed because the process was over its memory budget.",
+		one(func(s *snapshot) uint64 { return s.memory.shed })),
 	gauge("compression_memory_bytes", "Memory that compression takes now.",
 		func(s *snapshot, emit func(float64, ...string)) { emit(float64(s.compression)) }),
 	counter("uncompressed_total", "Connections and messages that went uncompressed because the memory for compression was used up.",

@@ -156,6 +156,7 @@ var starters = map[string]string{
 	"internal/bus/nodejoin.go":    "the clock, the announcer, greetings; Bus.Close waits",
 	"internal/bus/life/record.go": "the writer of the life record; Record.Stop waits",
 	"internal/bus/recorded.go":    "the watcher of others' records, and of replicas; Bus.CloseLife waits",
+	"internal/app/memory.go":      "the look at the memory; stop waits",
 	"internal/app/progress.go":    "the lines about a drain; drain waits",
 	"internal/bus/notices.go":     "callbacks to the application; Publisher.Close waits",
 	"internal/bus/publisher.go":   "the one that publishes; Publisher.Close waits",

@@ -89,6 +89,7 @@ func (s *socket) Close(code uint16, reason string, cause hub.Cause, written hub.
 }
 
 func (s *socket) Terminate(cause hub.Cause) { s.ws.Terminate(uint8(cause)) }
+func (s *socket) Shed()                     { s.ws.Shed("broker is short of memory") }
 func (s *socket) Pause()                    { s.ws.Hold(ws.HoldPaused) }
 func (s *socket) Resume()                   { s.ws.Release(ws.HoldPaused) }
 func (s *socket) Room()                     { s.ws.Release(ws.HoldBusy) }
@@ -97,7 +98,8 @@ func (s *socket) State() hub.SocketState {
 	st := s.ws.State()
 	return hub.SocketState{
 		Closing: st.Closing, Paused: st.Held&ws.HoldPaused != 0, Buffered: uint64(st.Buffered),
-		RTT: st.RTT, MessagesOut: st.MessagesOut, BytesOut: st.BytesOut,
+		Unfinished: uint64(st.Unfinished),
+		RTT:        st.RTT, MessagesOut: st.MessagesOut, BytesOut: st.BytesOut,
 	}
 }
 

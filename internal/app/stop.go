@@ -34,6 +34,7 @@ func (b *broker) stop(ctx context.Context) error {
 	}
 	b.serving.Wait()
 	b.remoteKeys.close()
+	b.memory.close()
 	if b.engine != nil {
 		b.engine.Close()
 	}

@@ -165,6 +165,7 @@ cluster: {stranger: 1, tls: {stranger: 1}}
 drain: {stranger: 1}
 lease: {stranger: 1}
 log: {stranger: 1}
+memory: {stranger: 1}
 listen: [{stranger: 1, tls: {stranger: 1}}]
 endpoints: [{stranger: 1, admission: {stranger: 1, backend: {stranger: 1}, jwt: {stranger: 1, claims: {stranger: 1}}}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}, rates: {stranger: 1}}]
 `

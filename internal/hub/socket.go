@@ -84,6 +84,8 @@ type Socket interface {
 	Close(code uint16, reason string, cause Cause, written Done)
 	// Terminate ends the TCP connection at once.
 	Terminate(cause Cause)
+	// Shed drops what the socket holds in memory and closes it with 1013, for CauseSlowConsumer.
+	Shed()
 	// Pause returns when no further event can come until Resume.
 	Pause()
 	// Resume ends a Pause.
@@ -99,6 +101,7 @@ type SocketState struct {
 	Closing     bool
 	Paused      bool // by Pause, or since the start
 	Buffered    uint64
+	Unfinished  uint64 // bytes of a message that the client has not sent as a whole
 	RTT         time.Duration
 	MessagesOut uint64
 	BytesOut    uint64

@@ -26,6 +26,16 @@ func (c *Conn) Terminate(tag uint8) {
 // Refuse closes a connection whose peer sent a message that cannot be handled because of its size.
 func (c *Conn) Refuse(detail string) { c.closeFor(MessageTooBig, wire.MessageTooBig, detail) }
 
+// Shed closes the connection with 1013 and gives back at once what it holds, for want of memory: what waits to be
+// written, and what has come of an unfinished message.
+func (c *Conn) Shed(detail string) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	c.discardReader()
+	c.kept = nil
+	c.breakOff(SlowConsumer, wire.TryAgainLater, nil, detail)
+}
+
 // Abandon says that nobody will continue the unfinished message of that number.
 func (c *Conn) Abandon(fragment uint64) {
 	c.writeMu.Lock()

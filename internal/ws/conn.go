@@ -113,11 +113,13 @@ func (c *Conn) Start(h Handler, hold Hold) {
 
 // State answers how the connection is.
 func (c *Conn) State() State {
+	unfinished := c.unfinished() // readMu is never taken under writeMu
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	return State{
 		Closing: c.closing.Load() || c.over.Load(), Held: Hold(c.held.Load()), Buffered: c.bufferedLocked(),
-		RTT: time.Duration(c.rtt.Load()), MessagesOut: c.out.messages, BytesOut: c.out.bytes,
+		Unfinished: unfinished,
+		RTT:        time.Duration(c.rtt.Load()), MessagesOut: c.out.messages, BytesOut: c.out.bytes,
 	}
 }
 

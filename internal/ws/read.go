@@ -124,6 +124,18 @@ func (c *Conn) parkReader() {
 	}
 }
 
+// unfinished is how many bytes an unfinished message takes; 0 while a chunk is being processed: then it may be finished.
+func (c *Conn) unfinished() int {
+	if !c.readMu.TryLock() {
+		return 0
+	}
+	defer c.readMu.Unlock()
+	if c.reader == nil {
+		return 0
+	}
+	return c.reader.Held()
+}
+
 func (c *Conn) discardReader() {
 	if c.reader != nil {
 		c.reader.Discard()

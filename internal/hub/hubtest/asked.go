@@ -131,6 +131,14 @@ func (s *Socket) Terminate(cause hub.Cause) {
 	s.End(hub.End{Code: 1006, Cause: cause})
 }
 
+// Shed implements hub.Socket: what waits is dropped.
+func (s *Socket) Shed() {
+	s.change(func() {
+		s.state.Buffered, s.state.Unfinished = 0, 0
+		s.closeLocked(Close{Code: 1013, Cause: hub.CauseSlowConsumer})
+	})
+}
+
 // Pause implements hub.Socket.
 func (s *Socket) Pause() { s.change(func() { s.record.Pauses++; s.state.Paused = true }) }
 

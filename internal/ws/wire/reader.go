@@ -102,6 +102,9 @@ func (r *Reader) Discard() {
 	r.frame, r.message = frame{}, message{}
 }
 
+// Held is how many bytes of memory an unfinished message takes.
+func (r *Reader) Held() int { return cap(r.message.buf) }
+
 // InMessage reports whether a header, frame or message has begun and not ended: the stream must not end here. A Reader
 // for which it is false, and whose last event was released, holds no buffer.
 func (r *Reader) InMessage() bool {

@@ -91,7 +91,8 @@ const (
 	Closed_PROTOCOL_FAULT Closed_Cause = 4
 	// The client's message was over the endpoint's limit or the bus's. Sent code 1009.
 	Closed_MESSAGE_TOO_LARGE Closed_Cause = 5
-	// The send queue was full and the endpoint's policy is to close. Sent code 1013.
+	// The send queue was full and the endpoint's policy is to close; or the broker was short of memory, of
+	// which this connection held most. Sent code 1013.
 	Closed_SLOW_CONSUMER Closed_Cause = 6
 	// A backend began a message in fragments and did not go on with it. Sent code 1011.
 	Closed_MESSAGE_ABANDONED Closed_Cause = 7

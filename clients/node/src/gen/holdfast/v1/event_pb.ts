@@ -225,7 +225,8 @@ export enum Closed_Cause {
   MESSAGE_TOO_LARGE = 5,
 
   /**
-   * The send queue was full and the endpoint's policy is to close. Sent code 1013.
+   * The send queue was full and the endpoint's policy is to close; or the broker was short of memory, of
+   * which this connection held most. Sent code 1013.
    *
    * @generated from enum value: SLOW_CONSUMER = 6;
    */

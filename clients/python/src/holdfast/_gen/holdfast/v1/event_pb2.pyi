@@ -74,7 +74,9 @@ class Closed(_message.Message):
         MESSAGE_TOO_LARGE: Closed._Cause.ValueType  # 5
         """The client's message was over the endpoint's limit or the bus's. Sent code 1009."""
         SLOW_CONSUMER: Closed._Cause.ValueType  # 6
-        """The send queue was full and the endpoint's policy is to close. Sent code 1013."""
+        """The send queue was full and the endpoint's policy is to close; or the broker was short of memory, of
+        which this connection held most. Sent code 1013.
+        """
         MESSAGE_ABANDONED: Closed._Cause.ValueType  # 7
         """A backend began a message in fragments and did not go on with it. Sent code 1011."""
         PING_TIMEOUT: Closed._Cause.ValueType  # 8
@@ -110,7 +112,9 @@ class Closed(_message.Message):
     MESSAGE_TOO_LARGE: Closed.Cause.ValueType  # 5
     """The client's message was over the endpoint's limit or the bus's. Sent code 1009."""
     SLOW_CONSUMER: Closed.Cause.ValueType  # 6
-    """The send queue was full and the endpoint's policy is to close. Sent code 1013."""
+    """The send queue was full and the endpoint's policy is to close; or the broker was short of memory, of
+    which this connection held most. Sent code 1013.
+    """
     MESSAGE_ABANDONED: Closed.Cause.ValueType  # 7
     """A backend began a message in fragments and did not go on with it. Sent code 1011."""
     PING_TIMEOUT: Closed.Cause.ValueType  # 8

@@ -58,6 +58,8 @@ type broker struct {
 	serving  sync.WaitGroup // the goroutines that accept
 	failed   chan error     // the first one that could not
 	stopDemo func()
+
+	stopReclaiming func()
 }
 
 // Run runs a broker until ctx ends, or a call drains it, then stops it in order and returns nil. When it is
@@ -81,7 +83,8 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 // run is one life of a node.
 func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
 	b := &broker{
-		cfg: cfg, logger: logger, failed: make(chan error, 8), stopDemo: func() {}, startTime: time.Now(),
+		cfg: cfg, logger: logger, failed: make(chan error, 8), startTime: time.Now(),
+		stopDemo: func() {}, stopReclaiming: func() {},
 		drainCall: make(chan struct{}), claimed: make(chan struct{}), remoteKeys: remoteKeys{logger: logger},
 	}
 	if err := b.start(ctx); err != nil {
@@ -132,7 +135,7 @@ const afterDrain = 10 * time.Second
 func (b *broker) start(ctx context.Context) error {
 	steps := []func(context.Context) error{
 		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.startControl, b.joinNodes, b.startLife,
-		b.startClients, b.startDemo,
+		b.startClients, b.startDemo, b.startReclaiming,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -157,6 +157,7 @@ var starters = map[string]string{
 	"internal/bus/life/record.go": "the writer of the life record; Record.Stop waits",
 	"internal/bus/recorded.go":    "the watcher of others' records, and of replicas; Bus.CloseLife waits",
 	"internal/app/memory.go":      "the look at the memory; stop waits",
+	"internal/app/reclaim.go":     "what gives memory back; stop waits",
 	"internal/app/progress.go":    "the lines about a drain; drain waits",
 	"internal/bus/notices.go":     "callbacks to the application; Publisher.Close waits",
 	"internal/bus/publisher.go":   "the one that publishes; Publisher.Close waits",

@@ -17,6 +17,7 @@ const pace = 1000
 // did not start whole.
 func (b *broker) stop(ctx context.Context) error {
 	b.drain(ctx)
+	b.stopReclaiming()
 	b.stopDemo()
 	b.closeLife(ctx)
 	if b.control != nil {

@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 FUZZTIME ?= 30s
 RESTARTS ?= 10
+HOSTILE ?= 60s
 VULNDB ?= https://vuln.go.dev
 ARGS ?=
 
@@ -136,6 +137,10 @@ chaos: build ## Kills, stops and cuts off three brokers and NATS, and keeps a le
 .PHONY: soak
 soak: build ## Restarts an embedded cluster RESTARTS (10) times one by one, and all at once.
 	HOLDFAST_RESTARTS=$(RESTARTS) go test -run ComesBackFromEveryRestart -v -count 1 -timeout 1h ./cmd/broker
+
+.PHONY: hostile
+hostile: build ## A thousand hostile clients of every kind beside a hundred honest ones, for HOSTILE (60s).
+	HOLDFAST_HOSTILE=$(HOSTILE) go test -run ThreatEverythingAtOnce -v -count 1 ./cmd/broker
 
 .PHONY: vulncheck
 vulncheck: ## Looks for known vulnerabilities in what the code calls; reads VULNDB (https://vuln.go.dev).

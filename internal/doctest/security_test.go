@@ -3,8 +3,10 @@ package doctest_test
 import (
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -83,3 +85,43 @@ func rolesFile(t *testing.T, s snippet) {
 		t.Errorf("without a user: %v", err)
 	}
 }
+
+// TestThreatsHaveTests: every row of the table of threats names a test, and each that it names is there.
+func TestThreatsHaveTests(t *testing.T) {
+	there := testsOf(t)
+	for _, row := range read(t, "docs/security.md").table(t, "Threats") {
+		names := words(row["tests"])
+		if len(names) == 0 {
+			t.Errorf("%s: no test", row["threat"])
+		}
+		for _, name := range names {
+			if !there[name] {
+				t.Errorf("%s: there is no %s", row["threat"], name)
+			}
+		}
+	}
+}
+
+// testsOf are the names of all tests of this repository.
+func testsOf(t *testing.T) map[string]bool {
+	t.Helper()
+	all := make(map[string]bool)
+	for _, dir := range []string{"cmd", "internal"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range testName.FindAllSubmatch(text, -1) {
+				all[string(m[1])] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+var testName = regexp.MustCompile(`(?m)^func (Test\w+)\(`)

@@ -19,6 +19,7 @@ type Control struct {
 	Insecure bool `yaml:"-" name:"insecure-control" group:"ports" help:"Allow a control address beyond loopback, although calls are not authenticated, or their tokens travel in plain text."`
 	// Connections is how many backends may be connected at once. 0: no limit.
 	Connections int         `yaml:"connections" name:"control-connections" group:"ports" placeholder:"NUMBER" help:"Connections to the control API at once; 0: no limit."`
+	Rates       CallRates   `yaml:"rates" embed:""`
 	TLS         ControlTLS  `yaml:"tls" embed:""`
 	Auth        ControlAuth `yaml:"auth,omitempty" kong:"-"`
 }
@@ -74,6 +75,25 @@ type Identity struct {
 	TokenSHA256 string `yaml:"token_sha256,omitempty"` // in hexadecimal digits
 	Subject     string `yaml:"subject,omitempty"`      // of a client certificate, RFC 2253
 	Allow       Allow  `yaml:"allow"`
+	// Rates are there instead of those of Control; nil: those.
+	Rates *CallRates `yaml:"rates,omitempty"`
+}
+
+// CallRates are what a caller may ask for in a second; 0: no limit.
+type CallRates struct {
+	Calls int  `yaml:"calls" name:"control-rates-calls" group:"ports" placeholder:"NUMBER" help:"Calls of each identity in a second, each send of a batch counted; 0: no limit."`
+	Bytes Size `yaml:"bytes" name:"control-rates-bytes" group:"ports" placeholder:"SIZE" help:"Requests of each identity in a second, in bytes; 0B: no limit."`
+}
+
+func (r CallRates) rpc() rpc.Rates { return rpc.Rates{Calls: r.Calls, Bytes: int64(r.Bytes)} }
+
+// own is what an identity has instead of the rates of all.
+func (i Identity) own() *rpc.Rates {
+	if i.Rates == nil {
+		return nil
+	}
+	r := i.Rates.rpc()
+	return &r
 }
 
 // Allow is what an identity may do.
@@ -111,7 +131,7 @@ func (c Control) identities(judge rpc.Judge) (*rpc.Identities, error) {
 		}
 		all = append(all, rpc.Identity{
 			Name: i.Name, Tokens: hashes, Subject: i.Subject,
-			Verbs: i.Allow.Verbs, Namespaces: i.Allow.Namespaces, Groups: groups,
+			Verbs: i.Allow.Verbs, Namespaces: i.Allow.Namespaces, Groups: groups, Rates: i.own(),
 		})
 	}
 	return rpc.NewIdentities(all, judge), nil

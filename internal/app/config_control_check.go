@@ -15,6 +15,7 @@ var (
 func (v *checker) control() {
 	c := v.Control
 	v.count("control.connections", c.Connections, 0)
+	v.callRates("control.rates", c.Rates)
 	v.controlTLS()
 	v.controlAddress()
 	if _, set := v.origins["control.auth.identities"]; set && len(c.Auth.Identities) == 0 {
@@ -36,8 +37,16 @@ func (v *checker) control() {
 		v.unshared(subjects, key+".subject", i.Subject, "identities", n)
 		v.credentials(key, i)
 		v.tokens(tokens, key, i, n)
+		if i.Rates != nil {
+			v.callRates(key+".rates", *i.Rates)
+		}
 		v.allowed(key+".allow", i.Allow)
 	}
+}
+
+func (v *checker) callRates(key string, r CallRates) {
+	v.count(key+".calls", r.Calls, 0)
+	within(v, key+".bytes", r.Bytes, 0, 64*GiB)
 }
 
 func (v *checker) controlTLS() {

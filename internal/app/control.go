@@ -15,6 +15,7 @@ const protocolGRPC = "h2"
 func (b *broker) controlConfig() (rpc.Config, error) {
 	c := rpc.Config{
 		Logger: b.logger, Peers: b.bus.Peers(), Drain: b.drainAsked, Connections: b.cfg.Control.Connections,
+		Rates: b.cfg.Control.Rates.rpc(),
 	}
 	if files := b.cfg.Control.TLS.files(); files != nil {
 		certs, err := newCertificates(files, protocolGRPC, b.logger, &b.tlsReloads)

@@ -35,6 +35,8 @@ type snapshot struct {
 	panics  uint64
 	// connections to the control API that were over the limit
 	notControlled uint64
+	// times that callers were over their rates
+	overCalls uint64
 
 	overRate   uint64
 	tlsReloads map[string]uint64 // by result
@@ -69,7 +71,7 @@ func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engin
 	return snapshot{
 		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
 		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: engine.OverRate(),
-		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(),
+		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(), overCalls: s.OverRate(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
 }
@@ -191,6 +193,8 @@ var clientMetrics = []metric{
 				emit(float64(n), path.Base(k.Method), k.Code.String())
 			}
 		}, "method", "code"),
+	counter("control_over_rate_total", "Times a caller was over its rates; a call was refused, or a stream not read for a while.",
+		one(func(s *snapshot) uint64 { return s.overCalls })),
 	counter("control_connections_refused_total", "Connections to the control API that were over the limit.",
 		one(func(s *snapshot) uint64 { return s.notControlled })),
 	counter("panics_total", "Defects that were caught; each ended one call or one connection.",

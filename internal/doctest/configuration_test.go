@@ -158,7 +158,7 @@ func TestEveryFlagAndVariableIsInTheTable(t *testing.T) {
 const stranger = `
 stranger: 1
 clients: {stranger: 1}
-control: {stranger: 1, tls: {stranger: 1}, auth: {stranger: 1, identities: [{stranger: 1, allow: {stranger: 1}}], jwt: {stranger: 1, claims: {stranger: 1}}}}
+control: {stranger: 1, rates: {stranger: 1}, tls: {stranger: 1}, auth: {stranger: 1, identities: [{stranger: 1, rates: {stranger: 1}, allow: {stranger: 1}}], jwt: {stranger: 1, claims: {stranger: 1}}}}
 ops: {stranger: 1}
 nats: {stranger: 1, tls: {stranger: 1}, users: [{stranger: 1, allow_responses: {stranger: 1}}]}
 cluster: {stranger: 1, tls: {stranger: 1}}

@@ -86,6 +86,7 @@ type caller struct {
 	namespaces []string // names, or anything
 	groups     []string // names, or the beginning of one and "*"
 	wire       []byte   // see encodeCaller
+	rates      *Rates   // nil: Config.Rates. Not told to other nodes: a call is counted where it comes in
 
 	expires time.Time // streams end then; zero: never. Not told to other nodes, whose part of a stream ends with ours
 }

@@ -37,6 +37,9 @@ func (s *Server) guardUnary(ctx context.Context, req any, method string, next gr
 	if err == nil {
 		message, _ := req.(proto.Message)
 		err = who.permit(method, message)
+		if err == nil && !isOpen(method) {
+			err = s.service.spending.take(who, message)
+		}
 	}
 	if err == nil {
 		resp, err = next(withCaller(ctx, who), req)
@@ -52,6 +55,9 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, method string, n
 	who, err := s.admit(stream.Context(), method)
 	if err == nil {
 		err = who.permit(method, nil)
+	}
+	if err == nil {
+		err = s.service.spending.take(who, nil)
 	}
 	if err == nil {
 		err = asCaller(who, srv, stream, next)

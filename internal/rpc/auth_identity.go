@@ -30,6 +30,8 @@ type Identity struct {
 	// Verbs are of Verbs, Namespaces are names or "*", Groups are names or the beginning of one and "*". What is not
 	// in them is not allowed.
 	Verbs, Namespaces, Groups []string
+	// Rates bound what it asks for; nil: Config.Rates.
+	Rates *Rates
 }
 
 // Judge says who bears a token that belongs to no identity, and until when: streams end then. The zero time: never.
@@ -72,7 +74,7 @@ func NewIdentities(all []Identity, judge Judge) *Identities {
 }
 
 func (i *Identity) caller() *caller {
-	c := &caller{name: i.Name, namespaces: i.Namespaces, groups: i.Groups}
+	c := &caller{name: i.Name, namespaces: i.Namespaces, groups: i.Groups, rates: i.Rates}
 	for _, name := range i.Verbs {
 		c.verbs |= verbOf(name)
 	}

@@ -15,6 +15,7 @@ import (
 // them. What is about one connection acts on those of this node, see Server.routeUnary; the rest asks
 // the other nodes by itself, and what ends in Here is the share of this node, for them to ask.
 type service struct {
+	spending spending // of clients
 	holdfastv1.UnimplementedConnectionServiceServer
 
 	// static after newService
@@ -36,6 +37,7 @@ func newService(h *hub.Hub, c *Config, stop <-chan struct{}, r *recovery) *servi
 	s.methods = s.methodTable()
 	s.watches.watches = make(map[*watch]struct{})
 	s.drain.begin = c.Drain
+	s.spending.rates = c.Rates
 	return s
 }
 

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
@@ -161,9 +163,13 @@ func (s *service) statusOf(err error, id string) error {
 	refusal := refusalOf(err)
 	cl := classes[refusal.Reason]
 	st := status.New(cl.code, refusal.Text)
-	detailed, detailErr := st.WithDetails(&errdetails.ErrorInfo{
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Domain: Domain, Reason: cl.reason.String(), Metadata: s.metadata(err, refusal, id),
-	})
+	}}
+	if over, ok := errors.AsType[*limited](err); ok {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(over.after)})
+	}
+	detailed, detailErr := st.WithDetails(details...)
 	if detailErr != nil { // unreachable while metadata is UTF-8; the code is worth more than the detail
 		return st.Err()
 	}

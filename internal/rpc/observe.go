@@ -93,7 +93,7 @@ func (s *Server) observeUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	if s.stopping() {
 		return nil, hub.ErrStopping
 	}
-	if s.identities == nil && !isAudited(info.FullMethod) {
+	if s.identities == nil && !isAudited(info.FullMethod) && s.service.spending.none(nil) {
 		return next(ctx, req)
 	}
 	return s.guardUnary(ctx, req, info.FullMethod, next)

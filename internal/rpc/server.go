@@ -65,6 +65,9 @@ type Config struct {
 	Identities func() *Identities
 	// TLS of the port; nil: plain text.
 	TLS *tls.Config
+	// Rates bound what each identity asks for that has none of its own, and all callers together that did not have to
+	// say who they are.
+	Rates Rates
 	// Connections is how many there may be at once. 0: no limit.
 	Connections int
 	// HandshakeTimeout bounds TLS and the preface of HTTP/2. 0: 10 s.
@@ -167,6 +170,9 @@ func (s *Server) SetServing(serving bool) {
 func (s *Server) Serve(l net.Listener) error {
 	return s.grpc.Serve(&boundedListener{Listener: l, connections: &s.connections})
 }
+
+// OverRate answers how often a caller was over their Rates: each time a call was refused, or a stream not read for a while.
+func (s *Server) OverRate() uint64 { return s.service.spending.limited.Load() }
 
 // RefusedConnections answers how many connections were over Config.Connections.
 func (s *Server) RefusedConnections() uint64 { return s.connections.refused.Load() }

@@ -114,6 +114,7 @@ func (st *sendStream) receive() (err error) {
 			return err
 		}
 		st.send(req)
+		st.service.spending.pace(ctx, callerOf(ctx), req, st.service.stop)
 	}
 }
 

@@ -61,7 +61,8 @@ const (
 	//	metadata: {"connection_id": "…", "buffered_amount": "1048570"}
 	ErrorReason_SEND_QUEUE_FULL ErrorReason = 6
 	// RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
-	// connection without an answer. Nothing was sent. Retry later.
+	// connection without an answer, or the caller is over its `rates`: then a google.rpc.RetryInfo says when
+	// to try again. Nothing was sent. Retry later.
 	ErrorReason_RATE_LIMITED ErrorReason = 7
 	// RESOURCE_EXHAUSTED: a Watch did not read fast enough and its buffer of 8 MiB is full. The stream
 	// ended; events after the last one that was read are missing from it.

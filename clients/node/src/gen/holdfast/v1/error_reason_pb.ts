@@ -86,7 +86,8 @@ export enum ErrorReason {
 
   /**
    * RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
-   * connection without an answer. Nothing was sent. Retry later.
+   * connection without an answer, or the caller is over its `rates`: then a google.rpc.RetryInfo says when
+   * to try again. Nothing was sent. Retry later.
    *
    * @generated from enum value: RATE_LIMITED = 7;
    */

@@ -50,7 +50,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     RATE_LIMITED: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
-    connection without an answer. Nothing was sent. Retry later.
+    connection without an answer, or the caller is over its `rates`: then a google.rpc.RetryInfo says when
+    to try again. Nothing was sent. Retry later.
     """
     WATCH_LAGGED: _ErrorReason.ValueType  # 8
     """RESOURCE_EXHAUSTED: a Watch did not read fast enough and its buffer of 8 MiB is full. The stream
@@ -192,7 +193,8 @@ was not taken. Retry after the connection's `writable` event.
 """
 RATE_LIMITED: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED: more is under way than a limit allows, for example more than 32 pings of a
-connection without an answer. Nothing was sent. Retry later.
+connection without an answer, or the caller is over its `rates`: then a google.rpc.RetryInfo says when
+to try again. Nothing was sent. Retry later.
 """
 WATCH_LAGGED: ErrorReason.ValueType  # 8
 """RESOURCE_EXHAUSTED: a Watch did not read fast enough and its buffer of 8 MiB is full. The stream

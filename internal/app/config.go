@@ -49,6 +49,10 @@ type Listener struct {
 type Clients struct {
 	// Connections is how many WebSockets there may be at once. 0: no limit.
 	Connections int `yaml:"connections" name:"clients-connections" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once, of all endpoints; 0: no limit."`
+	// ConnectionsPerIP, NewConnections in a second, and NewConnectionsPerIP: of all endpoints. 0: no limit.
+	ConnectionsPerIP    int `yaml:"connections_per_ip" name:"clients-connections-per-ip" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once from one IPv4 address or one IPv6 /64; 0: no limit."`
+	NewConnections      int `yaml:"new_connections" name:"clients-new-connections" group:"clients" placeholder:"NUMBER" help:"New WebSockets in a second, of all endpoints; 0: no limit."`
+	NewConnectionsPerIP int `yaml:"new_connections_per_ip" name:"clients-new-connections-per-ip" group:"clients" placeholder:"NUMBER" help:"New WebSockets in a second from one IPv4 address or one IPv6 /64; 0: no limit."`
 	// Handshakes is how many connections there may be at once that are no WebSockets, or none yet. 0: no limit.
 	Handshakes int `yaml:"handshakes" name:"clients-handshakes" group:"clients" placeholder:"NUMBER" help:"Handshakes and plain HTTP connections under way at once; 0: no limit."`
 	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.
@@ -148,19 +152,20 @@ type Heartbeat struct {
 
 // Limits of one connection, and of how many there are.
 type Limits struct {
-	MessageSize       Size     `yaml:"message_size"`
-	FrameSize         Size     `yaml:"frame_size"` // on the wire; 0B: as large as a message
-	Fragments         int      `yaml:"fragments"`  // of one message
-	SendQueue         Size     `yaml:"send_queue"`
-	SendQueueMessages int      `yaml:"send_queue_messages"`
-	SendQueuePolicy   string   `yaml:"send_queue_policy"` // reject, close or drop_oldest
-	MaxPause          Duration `yaml:"max_pause"`
-	CloseTimeout      Duration `yaml:"close_timeout"`
-	IdleTimeout       Duration `yaml:"idle_timeout"`       // without a message; 0s: none
-	MaxLifetime       Duration `yaml:"max_lifetime"`       // 0s: none
-	Connections       int      `yaml:"connections"`        // of the endpoint; 0: no limit
-	ConnectionsPerIP  int      `yaml:"connections_per_ip"` // 0: no limit
-	NewConnections    int      `yaml:"new_connections"`    // in a second; 0: no limit
+	MessageSize         Size     `yaml:"message_size"`
+	FrameSize           Size     `yaml:"frame_size"` // on the wire; 0B: as large as a message
+	Fragments           int      `yaml:"fragments"`  // of one message
+	SendQueue           Size     `yaml:"send_queue"`
+	SendQueueMessages   int      `yaml:"send_queue_messages"`
+	SendQueuePolicy     string   `yaml:"send_queue_policy"` // reject, close or drop_oldest
+	MaxPause            Duration `yaml:"max_pause"`
+	CloseTimeout        Duration `yaml:"close_timeout"`
+	IdleTimeout         Duration `yaml:"idle_timeout"`           // without a message; 0s: none
+	MaxLifetime         Duration `yaml:"max_lifetime"`           // 0s: none
+	Connections         int      `yaml:"connections"`            // of the endpoint; 0: no limit
+	ConnectionsPerIP    int      `yaml:"connections_per_ip"`     // 0: no limit
+	NewConnections      int      `yaml:"new_connections"`        // in a second; 0: no limit
+	NewConnectionsPerIP int      `yaml:"new_connections_per_ip"` // in a second; 0: no limit
 }
 
 // Rates are what one client may send in a second; 0: no limit.

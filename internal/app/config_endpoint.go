@@ -151,6 +151,7 @@ func (v *checker) limits(key string, l Limits) {
 	v.count(key+"connections", l.Connections, 0)
 	v.count(key+"connections_per_ip", l.ConnectionsPerIP, 0)
 	v.count(key+"new_connections", l.NewConnections, 0)
+	v.count(key+"new_connections_per_ip", l.NewConnectionsPerIP, 0)
 }
 
 func (v *checker) events(key string, e Endpoint) {

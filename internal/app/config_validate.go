@@ -82,6 +82,9 @@ func (v *checker) count(key string, value, lowest int) {
 
 func (v *checker) clients() {
 	v.count("clients.connections", v.Clients.Connections, 0)
+	v.count("clients.connections_per_ip", v.Clients.ConnectionsPerIP, 0)
+	v.count("clients.new_connections", v.Clients.NewConnections, 0)
+	v.count("clients.new_connections_per_ip", v.Clients.NewConnectionsPerIP, 0)
 	v.count("clients.handshakes", v.Clients.Handshakes, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)

@@ -38,7 +38,10 @@ type edge struct {
 
 func newEdge(h *hub.Hub, engine *ws.Engine, logger *slog.Logger, c *Config) *edge {
 	e := &edge{
-		hub: h, engine: engine, logger: logger, gate: gate{most: c.Clients.Connections},
+		hub: h, engine: engine, logger: logger, gate: gate{
+			most: c.Clients.Connections, perClient: c.Clients.ConnectionsPerIP,
+			perSecond: c.Clients.NewConnections, clientPerSecond: c.Clients.NewConnectionsPerIP,
+		},
 		bestEffort: c.OneClose == oneCloseBestEffort,
 	}
 	e.stopping, e.stop = context.WithCancel(context.Background())
@@ -257,6 +260,7 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 	ep := &endpoint{
 		gate: gate{
 			most: c.Limits.Connections, perClient: c.Limits.ConnectionsPerIP, perSecond: c.Limits.NewConnections,
+			clientPerSecond: c.Limits.NewConnectionsPerIP,
 		},
 		accept: ws.AcceptOptions{
 			Subprotocols: c.Subprotocols, SubprotocolRequired: c.SubprotocolRequired, Origins: c.Origins,

@@ -12,14 +12,22 @@ import (
 // gate counts the connections of an endpoint, or of all, and says when there are enough. Limits of 0
 // are none.
 type gate struct {
-	most      int // at once
-	perClient int // of them, by the client's address
-	perSecond int // new ones; a second's worth may come at once
+	most            int // at once
+	perClient       int // of them, by the client's address
+	perSecond       int // new ones; a second's worth may come at once
+	clientPerSecond int // of them, by the client's address
 
 	mu       sync.Mutex
 	n        int
-	byClient map[netip.Prefix]int // no entry is 0
-	paid     time.Time            // new ones are paid for up to here, if a second's worth costs a second
+	paid     time.Time // new ones are paid for up to here, if a second's worth costs a second
+	byClient map[netip.Prefix]visits
+	sweepAt  int // entries of byClient at which those without a meaning are looked for
+}
+
+// visits are what a gate knows of a client.
+type visits struct {
+	n    int
+	paid time.Time // as in gate
 }
 
 // enough is why a connection is refused.
@@ -40,8 +48,9 @@ var (
 	memoryShort    = newEnough("memory", http.StatusServiceUnavailable, "5", "broker is short of memory")
 	brokerFull     = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
 	endpointFull   = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
-	endpointHasty  = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "endpoint has as many new connections in this second as it may")
-	clientFull     = newEnough("client_full", http.StatusTooManyRequests, "5", "endpoint has as many connections from this address as it may")
+	endpointHasty  = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "there are as many new connections in this second as there may be")
+	clientFull     = newEnough("client_full", http.StatusTooManyRequests, "5", "there are as many connections from this address as there may be")
+	clientHasty    = newEnough("client_rate", http.StatusTooManyRequests, "1", "there are as many new connections from this address in this second as there may be")
 )
 
 // enter counts a connection that is about to be, or says why it must not be; whoever entered leaves once.
@@ -49,46 +58,76 @@ var (
 func (g *gate) enter(client netip.Prefix, now time.Time, full *enough) *enough {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	counted := g.perClient > 0 && client.IsValid()
-	paid := now
-	switch {
+	mine := g.byClient[client]
+	paid, inTime := pay(g.paid, now, g.perSecond)
+	minePaid, mineInTime := pay(mine.paid, now, g.clientPerSecond)
+	switch known := client.IsValid(); {
 	case g.most > 0 && g.n >= g.most:
 		return full
-	case counted && g.byClient[client] >= g.perClient:
+	case known && g.perClient > 0 && mine.n >= g.perClient:
 		return clientFull
-	case g.perSecond > 0:
-		if g.paid.After(now) {
-			paid = g.paid
-		}
-		paid = paid.Add(time.Second / time.Duration(g.perSecond))
-		if paid.Sub(now) > time.Second {
-			return endpointHasty
-		}
-		g.paid = paid
+	case known && !mineInTime:
+		return clientHasty
+	case !inTime:
+		return endpointHasty
 	}
 	g.n++
-	if counted {
-		if g.byClient == nil {
-			g.byClient = make(map[netip.Prefix]int)
-		}
-		g.byClient[client]++
+	g.paid = paid
+	if client.IsValid() && (g.perClient > 0 || g.clientPerSecond > 0) {
+		g.noteLocked(client, visits{mine.n + 1, minePaid}, now)
 	}
 	return nil
+}
+
+// pay answers up to when new connections are paid for with one more; false: that would be more than a second's worth
+// ahead.
+func pay(paid, now time.Time, perSecond int) (time.Time, bool) {
+	if perSecond == 0 {
+		return paid, true
+	}
+	if paid.Before(now) {
+		paid = now
+	}
+	paid = paid.Add(time.Second / time.Duration(perSecond))
+	return paid, paid.Sub(now) <= time.Second
+}
+
+// noteLocked keeps what is known of a client, and forgets now and then those who are not here and owe nothing.
+func (g *gate) noteLocked(client netip.Prefix, v visits, now time.Time) {
+	const few = 1024
+	if g.byClient == nil {
+		g.byClient, g.sweepAt = make(map[netip.Prefix]visits), few
+	}
+	if len(g.byClient) >= g.sweepAt {
+		for other, o := range g.byClient {
+			if o.n == 0 && !o.paid.After(now) {
+				delete(g.byClient, other)
+			}
+		}
+		g.sweepAt = max(2*len(g.byClient), few)
+	}
+	g.byClient[client] = v
 }
 
 func (g *gate) leave(client netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
-	if g.byClient[client] > 1 {
-		g.byClient[client]--
-	} else {
+	mine, known := g.byClient[client]
+	switch {
+	case !known:
+	case mine.n == 1 && g.clientPerSecond == 0:
 		delete(g.byClient, client)
+	default:
+		mine.n--
+		g.byClient[client] = mine
 	}
 }
 
 // open: there is nothing to count.
-func (g *gate) open() bool { return g.most == 0 && g.perClient == 0 && g.perSecond == 0 }
+func (g *gate) open() bool {
+	return g.most == 0 && g.perClient == 0 && g.perSecond == 0 && g.clientPerSecond == 0
+}
 
 // clientOf is the address that a client is counted by. An IPv6 client has a whole /64 at its disposal. The
 // zero value: it came by a Unix socket, and is not counted.

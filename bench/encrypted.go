@@ -30,7 +30,7 @@ func (w encrypted) measure(ctx context.Context, l *lab) (f figures, bad faults, 
 		return nil, bad, err
 	}
 	defer func() { err = errors.Join(err, s.strike()) }()
-	m := memory{stage: s, held: l.held, wait: pause}
+	m := memory{stage: s, held: l.heldOn(s), wait: pause}
 	if err := m.begin(); err != nil {
 		return nil, bad, err
 	}

@@ -35,7 +35,7 @@ func (w idle) measure(ctx context.Context, l *lab) (f figures, bad faults, err e
 	}
 	defer pool.Abort()
 	pool.Browser = true
-	m := memory{stage: s, held: l.held, wait: pool.Run}
+	m := memory{stage: s, held: l.heldOn(s), wait: pool.Run}
 	if err := m.begin(); err != nil {
 		return nil, bad, err
 	}
@@ -60,6 +60,15 @@ func (w idle) measure(ctx context.Context, l *lab) (f figures, bad faults, err e
 	}
 	err = errors.Join(err, endOf(ctx, s, pool, &bad))
 	return f, bad, err
+}
+
+// heldOn is how long connections are held. The broker gives memory back when a burst has been over for a while; what the
+// others hold does not change.
+func (l *lab) heldOn(s *stage) time.Duration {
+	if s.broker || s.server == nil {
+		return l.held
+	}
+	return l.held / 3
 }
 
 // memory looks at a server's while connections come, and are held.

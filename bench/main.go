@@ -94,7 +94,7 @@ func parse(args []string) (*lab, error) {
 	set.IntVar(&l.tlsConns, "tls", 2000, "connections over TLS, in the scenario tls")
 	set.IntVar(&l.busyConns, "busy", 1000, "busy connections, in the scenario mixed")
 	set.DurationVar(&l.duration, "for", time.Second, "length of a measurement under load")
-	set.DurationVar(&l.held, "held", 1500*time.Millisecond, "how long idle connections are held")
+	set.DurationVar(&l.held, "held", 5*time.Second, "how long idle connections of the broker are held; those of its limits and others a third of it")
 	set.DurationVar(&l.timeLimit, "limit", time.Hour, "give up after this long")
 	set.StringVar(&l.json, "json", "", "also write every figure of every run to this file")
 	set.BoolVar(&l.write, "write", false, "keep the figures in "+dataFile+" and renew docs/performance.md, if everything was measured")
@@ -172,7 +172,7 @@ func (l *lab) main(ctx context.Context) (err error) {
 func (l *lab) measure(ctx context.Context, to *report.Data) error {
 	for run := range l.runs {
 		for _, r := range l.rows() {
-			if !slices.Contains(l.scenarios, r.scenario) || r.compared && run%2 > 0 {
+			if !slices.Contains(l.scenarios, r.scenario) || run%max(r.rarely, 1) > 0 {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "run %d of %d: %s: %s\n", run+1, l.runs, r.scenario, r.name)

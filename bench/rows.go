@@ -22,9 +22,15 @@ const patience = 10 * time.Second
 type row struct {
 	scenario, name string
 	run            measurement
-	compared       bool // no target is judged by it: measured in every other run
+	rarely         int  // measured in every second or fourth run only; 0: in all
 	extra          bool // not part of the whole: measured when it is asked for
 }
+
+// Rows whose figures hardly differ from run to run, and those that no target is judged by.
+const (
+	everySecond = 2
+	everyFourth = 4
+)
 
 type measurement func(context.Context, *lab) (figures, faults, error)
 
@@ -44,16 +50,16 @@ func (l *lab) idleRows() (rows []row) {
 		{scenario: "idle", name: bareEpoll, run: of(bareEpoll)},
 	}
 	for _, peer := range append([]string{bareAccept}, l.peerNames()...) {
-		rows = append(rows, row{scenario: "idle", name: peer, run: of(peer), compared: true})
+		rows = append(rows, row{scenario: "idle", name: peer, run: of(peer), rarely: everyFourth})
 	}
 	for _, peer := range []string{withTLS, bareTLS} {
-		rows = append(rows, row{scenario: "tls", name: peer, run: encrypted{peer}.measure})
+		rows = append(rows, row{scenario: "tls", name: peer, run: encrypted{peer}.measure, rarely: everySecond})
 	}
 	for _, conns := range []int{underWay, l.mostConns} {
 		bare := load{peer: barePublisher, busy: conns, depth: 1, turns: true, counted: true}
 		rows = append(rows,
-			row{scenario: "growth", name: count(conns) + ", " + withNATS, run: idle{withNATS, conns, true}.measure},
-			row{scenario: "growth", name: count(conns) + ", " + barePublisher, run: bare.measure, compared: true})
+			row{scenario: "growth", name: count(conns) + ", " + withNATS, run: idle{withNATS, conns, true}.measure, rarely: everySecond},
+			row{scenario: "growth", name: count(conns) + ", " + barePublisher, run: bare.measure, rarely: everyFourth})
 	}
 	return rows
 }
@@ -74,16 +80,23 @@ func inboundRows() (rows []row) {
 		for _, peer := range []string{withNATS, barePublisher, withEmbedded} {
 			w := s.load(peer)
 			w.counted = true
-			rows = append(rows, row{scenario: "inbound", name: s.name(peer), run: w.measure, compared: peer == withEmbedded})
+			rows = append(rows, row{scenario: "inbound", name: s.name(peer), run: w.measure, rarely: rarelyEmbedded(peer)})
 		}
 	}
 	return rows
 }
 
+func rarelyEmbedded(peer string) int {
+	if peer == withEmbedded {
+		return everyFourth
+	}
+	return 0
+}
+
 func echoRows(peers []string) (rows []row) {
 	for _, s := range shapes {
 		for _, peer := range slices.Concat([]string{bareEpoll, bareEcho}, peers) {
-			rows = append(rows, row{scenario: "echo", name: s.name(peer), run: s.load(peer).measure, compared: true})
+			rows = append(rows, row{scenario: "echo", name: s.name(peer), run: s.load(peer).measure, rarely: everyFourth})
 		}
 	}
 	return rows
@@ -109,7 +122,7 @@ func latencyRows() (rows []row) {
 	rows = append(rows, row{scenario: "tail", name: "100 connections", run: tail})
 	for _, peer := range []string{withNATS, withEmbedded, bareEcho} {
 		of := shape{10, 1}
-		rows = append(rows, row{scenario: "roundtrip", name: of.name(peer), run: of.load(peer).measure, compared: peer == withEmbedded})
+		rows = append(rows, row{scenario: "roundtrip", name: of.name(peer), run: of.load(peer).measure, rarely: rarelyEmbedded(peer)})
 	}
 	return rows
 }

@@ -1,5 +1,7 @@
 package ws
 
+import "math/bits"
+
 // ChunkSize is how much a connection reads or writes in one system call.
 const ChunkSize = chunkSize
 
@@ -11,4 +13,9 @@ func (c *Conn) Unaccounted() (bytes, frames, receipts int) {
 		bytes, frames, receipts = q.bytes, q.count, q.receipts
 	}
 	return bytes, frames, receipts + c.pings.receipts()
+}
+
+// SpareBuffers is how many buffers for so many bytes nobody uses, of those that the connection's engine has.
+func (c *Conn) SpareBuffers(size int) int {
+	return len(c.cfg.engine.buffers.lists[bits.Len(uint(size-1))-minClass])
 }

@@ -43,7 +43,8 @@ func newStream(nc net.Conn, b *buffers) stream {
 	}
 	t := &plainStream{nc: nc, buffers: b}
 	if rc := rawConn(inner(nc)); rc != nil {
-		t.watcher = &socketWatcher{nc: nc, rc: rc}
+		t.below = &socketWatcher{nc: nc, rc: rc}
+		t.watcher = t.below
 	} else {
 		t.watcher = make(plainWatcher, 1)
 	}
@@ -149,11 +150,13 @@ func (t *socketStream) closeWrite() { closeWrite(t.nc) }
 func (t *socketStream) interrupt()  { _ = t.nc.SetDeadline(longPast) }
 func (t *socketStream) close(bool)  { _ = t.nc.Close() }
 
-// plainStream is for what is not a plain socket: TLS, or a pipe in tests. It holds a buffer while
-// it waits, and never writes without a goroutine that may wait.
+// plainStream is for what is not a plain socket: TLS, or a pipe in tests. It never writes without a goroutine that may
+// wait, and holds a buffer while it waits only where there is no socket below.
 type plainStream struct {
 	watcher
 	nc      net.Conn
+	below   *socketWatcher // of the socket below TLS; else nil
+	more    bool           // TLS may have something that it has read already; of the reading goroutine
 	buffers *buffers
 }
 
@@ -161,14 +164,40 @@ type plainStream struct {
 const streamBuffer = 16 << 10
 
 func (t *plainStream) read(take func([]byte) bool) error {
+	if t.below != nil && !t.more {
+		if err := t.below.awaitInput(); err != nil {
+			return t.woken(err)
+		}
+	}
 	buf := t.buffers.Get(streamBuffer)[:streamBuffer]
 	defer t.buffers.Put(buf)
 	for {
+		if t.more {
+			return t.readOn(buf, take)
+		}
 		n, err := t.nc.Read(buf)
+		t.more = t.below != nil && n > 0
 		if n > 0 && !take(buf[:n]) {
 			return nil
 		}
 		if err != nil {
+			return t.woken(err)
+		}
+	}
+}
+
+// readOn takes what TLS has read already, and no more: a deadline in the past keeps it from the socket, and does it no
+// harm. Whoever wakes meanwhile is not missed, because the caller looks afterwards what is to be done.
+func (t *plainStream) readOn(buf []byte, take func([]byte) bool) error {
+	_ = t.nc.SetReadDeadline(longPast)
+	for {
+		n, err := t.nc.Read(buf)
+		if n > 0 && !take(buf[:n]) {
+			_ = t.nc.SetReadDeadline(time.Time{})
+			return nil
+		}
+		if err != nil {
+			t.more = false
 			return t.woken(err)
 		}
 	}

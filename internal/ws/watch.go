@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // watcher waits for a stream that must not be read at present.
@@ -41,6 +43,15 @@ func (w *socketWatcher) woken(err error) error {
 	}
 	_ = w.nc.SetReadDeadline(time.Time{})
 	return nil
+}
+
+// awaitInput waits until there is something to read, without reading it.
+func (w *socketWatcher) awaitInput() error { return w.rc.Read(readable) }
+
+// readable asks the kernel: what Go's poller was told may have been read since.
+func readable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n > 0 || err != nil && err != unix.EINTR
 }
 
 func socketError(fd int) error {

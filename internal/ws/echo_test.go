@@ -21,7 +21,7 @@ func TestMessagesOfAllSizesGoBothWays(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS=%v", secure), func(t *testing.T) {
 			// Room for two: the one before may be written, and not yet off the account.
-			url := serve(t, ws.Config{SendQueueBytes: 2 << 20}, secure, echo(t))
+			url := serve(t, ws.Config{SendQueueBytes: 2 << 20, HeartbeatInterval: -1}, secure, echo(t))
 			p := wstest.Dial(t, url, nil)
 			for _, op := range []wire.Opcode{wire.Text, wire.Binary} {
 				for _, n := range edgeSizes {

@@ -16,7 +16,7 @@ import (
 // knock answers a handshake with a snippet.
 func knock(t *testing.T, answer string) (*brokertest.Broker, *http.Response) {
 	t.Helper()
-	b := brokertest.Start(t, brokertest.Config(t, "endpoints: [{path: /, admission: {mode: backend}}]\n"))
+	b := brokertest.Start(t, brokertest.Config(t, attended))
 	nc := bustest.Dial(t, b.NATS)
 	reply := func(m *nats.Msg) { _ = m.Respond([]byte(answer)) } // fails when the test is over
 	if _, err := nc.Subscribe("holdfast-in.default.handshake", reply); err != nil {
@@ -49,4 +49,28 @@ func answerRefuses(t *testing.T, s snippet) {
 	if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("answered with %s and %v", resp.Status, resp.Header)
 	}
+}
+
+const attended = "endpoints: [{path: /, admission: {mode: backend}}]\n"
+
+func doorkeeperPython(t *testing.T, s snippet) {
+	interpreter, b := python(t), brokertest.Start(t, brokertest.Config(t, attended))
+	start(t, root, nil, interpreter, write(t, t.TempDir(), "door.py", here(b, s.text)))
+	knowsAnn(t, b)
+}
+
+func doorkeeperNode(t *testing.T, s snippet) {
+	interpreter, dir, b := node(t), withNodeClient(t), brokertest.Start(t, brokertest.Config(t, attended))
+	start(t, dir, nil, interpreter, write(t, dir, "door.mjs", here(b, s.text)))
+	knowsAnn(t, b)
+}
+
+// knowsAnn fails the test unless who shows the secret gets in, and nobody else.
+func knowsAnn(t *testing.T, b *brokertest.Broker) {
+	t.Helper()
+	eventually(t, "the program decides", func() bool {
+		_, resp := wstest.TryDial(t, b.URL("/"), nil)
+		return resp.StatusCode == http.StatusUnauthorized
+	})
+	wstest.Dial(t, b.URL("/"), http.Header{"Authorization": {"Bearer hunter2"}})
 }

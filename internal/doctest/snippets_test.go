@@ -34,10 +34,12 @@ var ways = map[string]way{
 
 	"README.md#Groups, users, many nodes/1": {run: helloAll},
 
-	"docs/admission.md#Backend/1":  {run: answerAccepts},
-	"docs/admission.md#Backend/2":  {run: answerRefuses},
-	"docs/admission.md#By token/1": {run: admissionByToken},
-	"docs/admission.md#By token/2": {because: "admissionByToken runs it"},
+	"docs/admission.md#Backend/1":            {run: answerAccepts},
+	"docs/admission.md#Backend/2":            {run: answerRefuses},
+	"docs/admission.md#In Python and Node/1": {run: doorkeeperPython},
+	"docs/admission.md#In Python and Node/2": {run: doorkeeperNode},
+	"docs/admission.md#By token/1":           {run: admissionByToken},
+	"docs/admission.md#By token/2":           {because: "admissionByToken runs it"},
 
 	"docs/cluster.md#Brokers on NATS servers of their own/1": {run: externalFile},
 	"docs/cluster.md#Permissions/1":                          {run: permissions},

@@ -1,3 +1,4 @@
+import { type AdmitOptions, Doorkeeper, type HandshakeHandler } from "./admission.js";
 import { Audience, type NamespaceOptions } from "./audience.js";
 import type {
   Count,
@@ -176,6 +177,12 @@ export class Client {
     const selection = { prefix, namespace, kinds, queue };
     const { timeoutMs } = this.#control;
     return this.#stream(options, (sink) => new NatsSource(nats, selection, this.#handle, timeoutMs, sink));
+  }
+
+  /** Decides who may connect to the endpoints of a namespace whose admission is `backend`. */
+  admit(handler: HandshakeHandler, options: AdmitOptions = {}): Doorkeeper {
+    this.#refuseClosed();
+    return new Doorkeeper(this.#nats, handler, options, this.#control.timeoutMs, this.#open);
   }
 
   /**

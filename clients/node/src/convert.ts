@@ -83,7 +83,8 @@ export function connectionOf(pb: PbConnection): Connection {
   };
 }
 
-function tlsOf(pb: PbTls): Tls {
+/** Facts of a TLS session. */
+export function tlsOf(pb: PbTls): Tls {
   const certificate = pb.clientCertificate;
   return {
     version: pb.version,

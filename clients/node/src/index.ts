@@ -1,4 +1,14 @@
 export type {
+  Accept,
+  AdmitOptions,
+  AnswerHeaders,
+  Doorkeeper,
+  HandshakeAnswer,
+  HandshakeHandler,
+  HandshakeRequest,
+  Refuse,
+} from "./admission.js";
+export type {
   Audience,
   AudienceCloseOptions,
   AudienceCloseResult,

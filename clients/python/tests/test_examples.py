@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+import websockets
 
 from holdfast import Client, Subscription
 from peer import DEADLINE, Peer, open_peer
@@ -25,9 +26,9 @@ async def events(client: Client) -> AsyncIterator[Subscription[Any]]:
 
 
 @asynccontextmanager
-async def running(script: str, broker: Broker) -> AsyncIterator[str]:
+async def running(script: str, broker: Broker, namespace: str = "default") -> AsyncIterator[str]:
     """Runs an example until the block ends; the line that says it is ready."""
-    arguments = [f"--nats={broker.nats}", f"--control={broker.control}"]
+    arguments = [f"--nats={broker.nats}", f"--control={broker.control}", f"--namespace={namespace}"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, EXAMPLES / script, *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -35,7 +36,7 @@ async def running(script: str, broker: Broker) -> AsyncIterator[str]:
     try:
         async with asyncio.timeout(DEADLINE):
             ready = (await process.stdout.readline()).decode()
-        assert "the namespace default" in ready
+        assert f"the namespace {namespace}" in ready
         yield ready
     finally:
         process.terminate()
@@ -75,6 +76,20 @@ async def test_chat_restarts(broker: Broker, events: Any) -> None:
                 assert int(ready.split()[-2]) >= 2
                 await ann.socket.send(text)
                 assert await ann.receive() == await bob.receive() == f"{guest(ann)}: {text}"
+
+
+async def test_door(broker: Broker) -> None:
+    """Who shows a token gets in, from a program and from a browser."""
+    async with running("door.py", broker, "door"):
+        url = f"{broker.listen}/door/lobby"
+        token = {"Authorization": "Bearer ann-secret"}
+        async with websockets.connect(url, additional_headers=token):
+            pass
+        offers = [websockets.Subprotocol("chat.v1"), websockets.Subprotocol("bearer.bob-secret")]
+        async with websockets.connect(url, subprotocols=offers) as bob:
+            assert bob.subprotocol == "chat.v1"
+        with pytest.raises(websockets.InvalidStatus, match="401"):
+            await websockets.connect(url)
 
 
 async def test_rooms(broker: Broker, events: Any) -> None:

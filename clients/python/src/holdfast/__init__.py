@@ -10,9 +10,11 @@ async with Client.connect("127.0.0.1:7400", nats="nats://127.0.0.1:4222") as cli
 
 from __future__ import annotations
 
+from ._admission import Accept, HandshakeRequest, Refuse
 from ._client import Client
 from ._connecting import Connecting
 from ._connection import Connection
+from ._doorkeeper import Doorkeeper
 from ._events import (
     AnyEvent,
     Cause,
@@ -72,6 +74,7 @@ from .errors import (
 )
 
 __all__ = [
+    "Accept",
     "AnyEvent",
     "Cause",
     "Client",
@@ -89,6 +92,7 @@ __all__ = [
     "ConnectionSnapshot",
     "Data",
     "DeadlineExceeded",
+    "Doorkeeper",
     "Event",
     "EventStats",
     "Everyone",
@@ -97,6 +101,7 @@ __all__ = [
     "GroupListing",
     "GroupSnapshot",
     "Handshake",
+    "HandshakeRequest",
     "HoldfastError",
     "InternalError",
     "InvalidArgument",
@@ -122,6 +127,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "Reason",
+    "Refuse",
     "SendFailures",
     "SendManyResult",
     "SendResult",

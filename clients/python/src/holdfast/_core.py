@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 from ._bus import Bus
 from ._connection import Connection
+from ._doorkeeper import Doorkeeper
 from ._rpc import Rpc
 from ._subscription import Subscription
 from ._watch import Watch
@@ -19,7 +20,7 @@ class Core:
         """Made by `Client.connect`."""
         self._rpc = rpc
         self._bus = bus
-        self._streams: WeakSet[Subscription[Any] | Watch[Any]] = WeakSet()
+        self._streams: WeakSet[Subscription[Any] | Watch[Any] | Doorkeeper] = WeakSet()
 
     def connection(self, connection_id: str, *, namespace: str = "default") -> Connection:
         """The handle to a connection. No I/O: it does not say that the connection exists.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar, overload
 
+from ._admission import Handler
 from ._core import Core
+from ._doorkeeper import Doorkeeper
 from ._events import KINDS, AnyEvent, Event
 from ._interest import Interest
 from ._subscription import Subscription
@@ -113,6 +115,43 @@ class Feeds(Core):
         )
         self._streams.add(stream)
         return stream
+
+    def admit(
+        self,
+        handler: Handler,
+        *,
+        namespace: str = "default",
+        queue: str = "doorkeepers",
+        concurrency: int = 100,
+    ) -> Doorkeeper:
+        """Decides who may connect to the endpoints of a namespace whose admission is `backend`.
+
+            async def who(handshake):
+                if handshake.headers.get("Authorization") == "Bearer hunter2":
+                    return Accept(user="ann")
+                return Refuse(401, "who are you?")
+
+            await client.admit(who).wait()
+
+        Args:
+            handler: answers Accept or Refuse, within the endpoint's `admission.backend.timeout`.
+            namespace: of the endpoints.
+            queue: programs of one queue group share the work.
+            concurrency: handlers that run at a time.
+
+        Raises:
+            RuntimeError: the client was made without `nats`.
+            ValueError: `concurrency` is below 1.
+        """
+        if self._bus is None:
+            raise RuntimeError("admit needs Client.connect(..., nats=...)")
+        if concurrency < 1:
+            raise ValueError(f"concurrency is at least 1: {concurrency}")
+        doorkeeper = Doorkeeper(
+            self._bus, handler, namespace, queue, concurrency, self._rpc.timeout
+        )
+        self._streams.add(doorkeeper)
+        return doorkeeper
 
     @overload
     def watch(

@@ -163,11 +163,12 @@ def _to_handshake(message: connection_pb2.Connection) -> Handshake:
         headers=dict(message.headers),
         subprotocol=message.subprotocol,
         extensions=message.extensions,
-        tls=_to_tls(message.tls) if message.HasField("tls") else None,
+        tls=to_tls(message.tls) if message.HasField("tls") else None,
     )
 
 
-def _to_tls(message: connection_pb2.Tls) -> Tls:
+def to_tls(message: connection_pb2.Tls) -> Tls:
+    """Reads the schema's message."""
     certificate = message.client_certificate
     return Tls(
         version=message.version,

@@ -15,6 +15,15 @@ import (
 // TestBrokerConforms plays the catalogue but for what takes long, so that nobody needs "make conformance" to see
 // that something broke.
 func TestBrokerConforms(t *testing.T) {
+	for _, driver := range []string{"epoll", "portable"} {
+		t.Run(driver, func(t *testing.T) {
+			t.Setenv("HOLDFAST_DRIVER", driver) // which the broker's process inherits
+			conforms(t)
+		})
+	}
+}
+
+func conforms(t *testing.T) {
 	var cases []testCase
 	for _, c := range catalogue() {
 		if !c.slow {

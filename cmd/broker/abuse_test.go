@@ -114,8 +114,20 @@ func (a *abuse) whileAttacked(n int, bound int64, attack func(*wstest.Peer) erro
 
 const mib = 1 << 20
 
+// withEachDriver attacks a broker of each kind: what a client can do to it must not depend on who waits for its socket.
+func withEachDriver(t *testing.T, attack func(*testing.T)) {
+	for _, driver := range []string{"epoll", "portable"} {
+		t.Run(driver, func(t *testing.T) {
+			t.Setenv("HOLDFAST_DRIVER", driver)
+			attack(t)
+		})
+	}
+}
+
 // Empty fragments without end: each message is refused at its limit, and holds nothing before.
-func TestAbuseEndlessFragments(t *testing.T) {
+func TestAbuseEndlessFragments(t *testing.T) { withEachDriver(t, attackWithEndlessFragments) }
+
+func attackWithEndlessFragments(t *testing.T) {
 	a := newAbuse(t, "limits: {fragments: 1000}")
 	a.whileAttacked(20, 64*mib, func(p *wstest.Peer) error {
 		return p.TrySend(wstest.Frame{Opcode: wire.Text, NoFin: true}, wstest.Frame{Opcode: wire.Continuation, NoFin: true})
@@ -131,7 +143,9 @@ func TestAbuseEndlessFragments(t *testing.T) {
 }
 
 // Pings, empty messages and small messages as fast as they go.
-func TestAbuseFrameFlood(t *testing.T) {
+func TestAbuseFrameFlood(t *testing.T) { withEachDriver(t, attackWithFrameFlood) }
+
+func attackWithFrameFlood(t *testing.T) {
 	for name, f := range map[string]wstest.Frame{
 		"pings": wstest.Ping("0123456789"), "pongs": wstest.Pong(""), "messages": wstest.Text("x"),
 	} {
@@ -151,7 +165,9 @@ func TestAbuseFrameFlood(t *testing.T) {
 }
 
 // Clients that ask for much and read nothing: what waits for them is bounded by their queues.
-func TestAbuseSlowReader(t *testing.T) {
+func TestAbuseSlowReader(t *testing.T) { withEachDriver(t, attackWithSlowReader) }
+
+func attackWithSlowReader(t *testing.T) {
 	const readers = 20
 	a := newAbuse(t, "limits: {send_queue: 256KiB}")
 	big := wstest.Binary(make([]byte, 64<<10)).Append(nil)
@@ -164,7 +180,9 @@ func TestAbuseSlowReader(t *testing.T) {
 }
 
 // Headers that announce much and bring nothing: memory follows what came, not what was said.
-func TestAbuseLengthLies(t *testing.T) {
+func TestAbuseLengthLies(t *testing.T) { withEachDriver(t, attackWithLengthLies) }
+
+func attackWithLengthLies(t *testing.T) {
 	a := newAbuse(t, "limits: {message_size: 4MiB}")
 	for _, length := range []uint64{4 * mib, 1 << 31, 1 << 32, 1 << 62, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 		for range 100 {

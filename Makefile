@@ -162,7 +162,7 @@ checkgenerate: .cache/tools.installed tools/node_modules/.installed ## Fails if 
 	tools/generate --check
 
 .PHONY: bench
-bench: build bench/peers/node_modules/.installed ## Measures the broker beside its limits and others, and renews docs/performance.md: make bench ARGS='-runs 1'.
+bench: build bench/peers/node_modules/.installed ## Measures the broker beside its limits and renews docs/performance.md: make bench ARGS='-runs 1'.
 	go run ./bench -write $(ARGS)
 
 .PHONY: microbench
@@ -175,4 +175,4 @@ check: lint checkgenerate test ## Everything CI runs.
 .PHONY: clean
 clean: ## Removes everything that was built or installed here.
 	rm -rf bin .cache .venv clients/node/dist clients/node/build
-	rm -rf $(addsuffix /node_modules,$(packages))
+	rm -rf $(addsuffix /node_modules,$(packages) bench/peers)

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 func small(t *testing.T, args ...string) *lab {
 	t.Helper()
 	programs.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp("", "bench-test"); programs.err == nil {
+		if programs.dir, programs.err = os.MkdirTemp("", "bench-test"); programs.err == nil { //nolint:usetesting // outlives the test that needs it first
 			programs.lab = lab{dir: programs.dir, broker: brokertest.Binary(t), nats: os.Getenv("HOLDFAST_NATS_SERVER")}
 			programs.err = programs.lab.buildOwn(t.Context())
 		}

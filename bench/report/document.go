@@ -43,7 +43,7 @@ func (d *Data) part(name string) string {
 				runs = max(runs, len(f.Runs))
 			}
 		}
-		fmt.Fprintf(&b, "Measured on %s in %d runs: %s.\n", d.Date, runs, strings.Join(d.Versions, "; "))
+		fmt.Fprintf(&b, "Measured on %s, up to %d times: %s.\n", d.Date, runs, strings.Join(d.Versions, "; "))
 	case "targets":
 		d.Judge(&b)
 	default:

@@ -75,7 +75,7 @@ func (b *broker) lifeFacts() *hub.Life {
 	}
 	return &hub.Life{
 		LeaseLeft: max(st.Record.Left, 0), Waiting: uint64(st.Record.Waiting), Freezes: st.Record.Freezes,
-		Claims: st.Watcher.Claims, Lost: st.Watcher.Lost,
+		Claims: st.Watcher.Claims, Lost: st.Watcher.Lost, Repeated: st.Watcher.Recorded,
 	}
 }
 

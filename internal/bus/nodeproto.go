@@ -18,6 +18,7 @@ func nodeMessage(n *hub.Node) *holdfastv1.Node {
 	if l := n.Life; l != nil {
 		m.Life = &holdfastv1.Node_Life{
 			LeaseLeft: durationpb.New(l.LeaseLeft), Waiting: l.Waiting, Freezes: l.Freezes, Claims: l.Claims, Lost: l.Lost,
+			RepeatedCloses: l.Repeated,
 		}
 	}
 	return m
@@ -40,7 +41,7 @@ func nodeOf(n *holdfastv1.Node) hub.Node {
 	if l := n.GetLife(); l != nil {
 		node.Life = &hub.Life{
 			LeaseLeft: l.GetLeaseLeft().AsDuration(), Waiting: l.GetWaiting(), Freezes: l.GetFreezes(),
-			Claims: l.GetClaims(), Lost: l.GetLost(),
+			Claims: l.GetClaims(), Lost: l.GetLost(), Repeated: l.GetRepeatedCloses(),
 		}
 	}
 	return node

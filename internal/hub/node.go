@@ -53,4 +53,5 @@ type Life struct {
 	Freezes   uint64
 	Claims    uint64 // of dead nodes
 	Lost      uint64 // closes published for them
+	Repeated  uint64 // closes that they had recorded, published in their place
 }

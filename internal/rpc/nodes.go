@@ -120,6 +120,7 @@ func nodeOf(n *hub.Node) *holdfastv1.Node {
 	if l := n.Life; l != nil {
 		p.Life = &holdfastv1.Node_Life{
 			LeaseLeft: durationpb.New(l.LeaseLeft), Waiting: l.Waiting, Freezes: l.Freezes, Claims: l.Claims, Lost: l.Lost,
+			RepeatedCloses: l.Repeated,
 		}
 	}
 	return p

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -38,6 +39,16 @@ func TestNodes(t *testing.T) {
 	_, err = nodes[1].nodes.GetNode(t.Context(), &holdfastv1.GetNodeRequest{Node: "zzzzzzzzzz"})
 	if md := wantRefusal(t, err, hub.NodeNotFound); md["node"] != "zzzzzzzzzz" {
 		t.Errorf("metadata %v", md)
+	}
+}
+
+func TestNodeTellsItsLife(t *testing.T) {
+	got := nodeOf(&hub.Node{Life: &hub.Life{LeaseLeft: time.Second, Waiting: 2, Freezes: 3, Claims: 4, Lost: 5, Repeated: 6}}).Life
+	want := &holdfastv1.Node_Life{
+		LeaseLeft: durationpb.New(time.Second), Waiting: 2, Freezes: 3, Claims: 4, Lost: 5, RepeatedCloses: 6,
+	}
+	if !proto.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -27,6 +27,8 @@ export interface NodeLife {
   readonly claims: number;
   /** Closes with cause NODE_LOST that it has published for them. */
   readonly lost: number;
+  /** Closes that they had recorded, published in their place: the same bytes, perhaps for the second time. */
+  readonly repeatedCloses: number;
 }
 
 /** One broker process, as the one that answers sees it. */
@@ -121,5 +123,6 @@ function lifeOf(pb: PbLife): NodeLife {
     freezes: Number(pb.freezes),
     claims: Number(pb.claims),
     lost: Number(pb.lost),
+    repeatedCloses: Number(pb.repeatedCloses),
   };
 }

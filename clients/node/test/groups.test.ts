@@ -221,7 +221,7 @@ describe("nodes", () => {
   test("a node's facts are plain values; an unknown state is absent", async () => {
     const startTime = new Date("2030-01-01T00:00:00.250Z");
     const known = { id: "k5w2j4qzta", connections: 7n, listen: ["ws://x"], state: Node_State.DRAINING };
-    const life = { leaseLeft: { seconds: 9n, nanos: 500_000_000 }, lost: 3n };
+    const life = { leaseLeft: { seconds: 9n, nanos: 500_000_000 }, lost: 3n, repeatedCloses: 2n };
     await using it = await using({
       node: {
         listNodes: () => ({
@@ -237,7 +237,7 @@ describe("nodes", () => {
     const [first, second] = await it.client.nodes();
     assert.deepEqual([first?.id, first?.state, first?.connections], ["k5w2j4qzta", "DRAINING", 7]);
     assert.deepEqual([first?.startTime, first?.seenTime, second?.state], [startTime, undefined, undefined]);
-    const expected = { leaseLeftMs: 9500, waiting: 0, freezes: 0, claims: 0, lost: 3 };
+    const expected = { leaseLeftMs: 9500, waiting: 0, freezes: 0, claims: 0, lost: 3, repeatedCloses: 2 };
     assert.deepEqual([first?.life, second?.life], [expected, undefined]);
     assert.deepEqual((await it.client.node().get()).listen, ["ws://x"]);
     await assert.rejects(it.client.node("aaaaaaaaaa").get(), holdfast.NodeNotFound);

@@ -30,7 +30,7 @@ def node(state: int = 1) -> pb.Node:
         connections=7,
     )
     message.life.waiting, message.life.freezes = 1, 2
-    message.life.claims, message.life.lost = 3, 4
+    message.life.claims, message.life.lost, message.life.repeated_closes = 3, 4, 5
     message.life.lease_left.FromMilliseconds(7_500)
     message.start_time.FromDatetime(START)
     message.seen_time.FromDatetime(START)
@@ -48,7 +48,7 @@ SNAPSHOT = NodeSnapshot(
     start_time=START,
     connections=7,
     seen_time=START,
-    life=NodeLife(lease_left=7.5, waiting=1, freezes=2, claims=3, lost=4),
+    life=NodeLife(lease_left=7.5, waiting=1, freezes=2, claims=3, lost=4, repeated_closes=5),
 )
 
 

@@ -512,9 +512,12 @@ type Node_Life struct {
 	// claims: dead nodes whose closes it has published.
 	Claims uint64 `protobuf:"varint,4,opt,name=claims,proto3" json:"claims,omitempty"`
 	// lost: closes with cause NODE_LOST that it has published for them.
-	Lost          uint64 `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lost uint64 `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	// repeated_closes: closes that they had recorded, published in their place: the same bytes, which somebody may have
+	// seen already.
+	RepeatedCloses uint64 `protobuf:"varint,6,opt,name=repeated_closes,json=repeatedCloses,proto3" json:"repeated_closes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Node_Life) Reset() {
@@ -582,11 +585,18 @@ func (x *Node_Life) GetLost() uint64 {
 	return 0
 }
 
+func (x *Node_Life) GetRepeatedCloses() uint64 {
+	if x != nil {
+		return x.RepeatedCloses
+	}
+	return 0
+}
+
 var File_holdfast_v1_node_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_node_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/node_service.proto\x12\vholdfast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n" +
+	"\x1eholdfast/v1/node_service.proto\x12\vholdfast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
@@ -601,14 +611,15 @@ const file_holdfast_v1_node_service_proto_rawDesc = "" +
 	"\vconnections\x18\t \x01(\x04R\vconnections\x127\n" +
 	"\tseen_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\x12*\n" +
-	"\x04life\x18\v \x01(\v2\x16.holdfast.v1.Node.LifeR\x04life\x1a\xa0\x01\n" +
+	"\x04life\x18\v \x01(\v2\x16.holdfast.v1.Node.LifeR\x04life\x1a\xc9\x01\n" +
 	"\x04Life\x128\n" +
 	"\n" +
 	"lease_left\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\tleaseLeft\x12\x18\n" +
 	"\awaiting\x18\x02 \x01(\x04R\awaiting\x12\x18\n" +
 	"\afreezes\x18\x03 \x01(\x04R\afreezes\x12\x16\n" +
 	"\x06claims\x18\x04 \x01(\x04R\x06claims\x12\x12\n" +
-	"\x04lost\x18\x05 \x01(\x04R\x04lost\"O\n" +
+	"\x04lost\x18\x05 \x01(\x04R\x04lost\x12'\n" +
+	"\x0frepeated_closes\x18\x06 \x01(\x04R\x0erepeatedCloses\"O\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05READY\x10\x01\x12\f\n" +

@@ -43,6 +43,9 @@ class NodeLife:
     """Dead nodes whose closes it has published."""
     lost: int
     """Closes with the cause NODE_LOST that it has published for them."""
+    repeated_closes: int
+    """Closes that they had recorded, published in their place: the same bytes, perhaps for the
+    second time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,4 +147,5 @@ def _to_life(message: pb.Node.Life) -> NodeLife:
         freezes=message.freezes,
         claims=message.claims,
         lost=message.lost,
+        repeated_closes=message.repeated_closes,
     )

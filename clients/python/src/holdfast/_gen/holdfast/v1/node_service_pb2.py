@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholdfast/v1/node_service.proto\x12\x0bholdfast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x04\n\x04Node\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0bserver_name\x18\x02 \x01(\tR\nserverName\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x17.holdfast.v1.Node.StateR\x05state\x12\x16\n\x06listen\x18\x05 \x03(\tR\x06listen\x12\x18\n\x07\x63ontrol\x18\x06 \x01(\tR\x07\x63ontrol\x12\x10\n\x03ops\x18\x07 \x01(\tR\x03ops\x12\x39\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12 \n\x0b\x63onnections\x18\t \x01(\x04R\x0b\x63onnections\x12\x37\n\tseen_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08seenTime\x12*\n\x04life\x18\x0b \x01(\x0b\x32\x16.holdfast.v1.Node.LifeR\x04life\x1a\xa0\x01\n\x04Life\x12\x38\n\nlease_left\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\tleaseLeft\x12\x18\n\x07waiting\x18\x02 \x01(\x04R\x07waiting\x12\x18\n\x07\x66reezes\x18\x03 \x01(\x04R\x07\x66reezes\x12\x16\n\x06\x63laims\x18\x04 \x01(\x04R\x06\x63laims\x12\x12\n\x04lost\x18\x05 \x01(\x04R\x04lost\"O\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05READY\x10\x01\x12\x0c\n\x08\x44RAINING\x10\x02\x12\n\n\x06SILENT\x10\x03\x12\n\n\x06\x46ROZEN\x10\x04\"\x12\n\x10ListNodesRequest\"P\n\x11ListNodesResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x11.holdfast.v1.NodeR\x05nodes\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\"$\n\x0eGetNodeRequest\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\"8\n\x0fGetNodeResponse\x12%\n\x04node\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.NodeR\x04node\"&\n\x10\x44rainNodeRequest\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\"5\n\x11\x44rainNodeResponse\x12 \n\x0b\x63onnections\x18\x01 \x01(\x04R\x0b\x63onnections2\xeb\x01\n\x0bNodeService\x12J\n\tListNodes\x12\x1d.holdfast.v1.ListNodesRequest\x1a\x1e.holdfast.v1.ListNodesResponse\x12\x44\n\x07GetNode\x12\x1b.holdfast.v1.GetNodeRequest\x1a\x1c.holdfast.v1.GetNodeResponse\x12J\n\tDrainNode\x12\x1d.holdfast.v1.DrainNodeRequest\x1a\x1e.holdfast.v1.DrainNodeResponseBBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholdfast/v1/node_service.proto\x12\x0bholdfast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x05\n\x04Node\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0bserver_name\x18\x02 \x01(\tR\nserverName\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x17.holdfast.v1.Node.StateR\x05state\x12\x16\n\x06listen\x18\x05 \x03(\tR\x06listen\x12\x18\n\x07\x63ontrol\x18\x06 \x01(\tR\x07\x63ontrol\x12\x10\n\x03ops\x18\x07 \x01(\tR\x03ops\x12\x39\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12 \n\x0b\x63onnections\x18\t \x01(\x04R\x0b\x63onnections\x12\x37\n\tseen_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08seenTime\x12*\n\x04life\x18\x0b \x01(\x0b\x32\x16.holdfast.v1.Node.LifeR\x04life\x1a\xc9\x01\n\x04Life\x12\x38\n\nlease_left\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\tleaseLeft\x12\x18\n\x07waiting\x18\x02 \x01(\x04R\x07waiting\x12\x18\n\x07\x66reezes\x18\x03 \x01(\x04R\x07\x66reezes\x12\x16\n\x06\x63laims\x18\x04 \x01(\x04R\x06\x63laims\x12\x12\n\x04lost\x18\x05 \x01(\x04R\x04lost\x12\'\n\x0frepeated_closes\x18\x06 \x01(\x04R\x0erepeatedCloses\"O\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05READY\x10\x01\x12\x0c\n\x08\x44RAINING\x10\x02\x12\n\n\x06SILENT\x10\x03\x12\n\n\x06\x46ROZEN\x10\x04\"\x12\n\x10ListNodesRequest\"P\n\x11ListNodesResponse\x12\'\n\x05nodes\x18\x01 \x03(\x0b\x32\x11.holdfast.v1.NodeR\x05nodes\x12\x12\n\x04node\x18\x02 \x01(\tR\x04node\"$\n\x0eGetNodeRequest\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\"8\n\x0fGetNodeResponse\x12%\n\x04node\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.NodeR\x04node\"&\n\x10\x44rainNodeRequest\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\"5\n\x11\x44rainNodeResponse\x12 \n\x0b\x63onnections\x18\x01 \x01(\x04R\x0b\x63onnections2\xeb\x01\n\x0bNodeService\x12J\n\tListNodes\x12\x1d.holdfast.v1.ListNodesRequest\x1a\x1e.holdfast.v1.ListNodesResponse\x12\x44\n\x07GetNode\x12\x1b.holdfast.v1.GetNodeRequest\x1a\x1c.holdfast.v1.GetNodeResponse\x12J\n\tDrainNode\x12\x1d.holdfast.v1.DrainNodeRequest\x1a\x1e.holdfast.v1.DrainNodeResponseBBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,23 +35,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1'
   _globals['_NODE']._serialized_start=113
-  _globals['_NODE']._serialized_end=747
+  _globals['_NODE']._serialized_end=788
   _globals['_NODE_LIFE']._serialized_start=506
-  _globals['_NODE_LIFE']._serialized_end=666
-  _globals['_NODE_STATE']._serialized_start=668
-  _globals['_NODE_STATE']._serialized_end=747
-  _globals['_LISTNODESREQUEST']._serialized_start=749
-  _globals['_LISTNODESREQUEST']._serialized_end=767
-  _globals['_LISTNODESRESPONSE']._serialized_start=769
-  _globals['_LISTNODESRESPONSE']._serialized_end=849
-  _globals['_GETNODEREQUEST']._serialized_start=851
-  _globals['_GETNODEREQUEST']._serialized_end=887
-  _globals['_GETNODERESPONSE']._serialized_start=889
-  _globals['_GETNODERESPONSE']._serialized_end=945
-  _globals['_DRAINNODEREQUEST']._serialized_start=947
-  _globals['_DRAINNODEREQUEST']._serialized_end=985
-  _globals['_DRAINNODERESPONSE']._serialized_start=987
-  _globals['_DRAINNODERESPONSE']._serialized_end=1040
-  _globals['_NODESERVICE']._serialized_start=1043
-  _globals['_NODESERVICE']._serialized_end=1278
+  _globals['_NODE_LIFE']._serialized_end=707
+  _globals['_NODE_STATE']._serialized_start=709
+  _globals['_NODE_STATE']._serialized_end=788
+  _globals['_LISTNODESREQUEST']._serialized_start=790
+  _globals['_LISTNODESREQUEST']._serialized_end=808
+  _globals['_LISTNODESRESPONSE']._serialized_start=810
+  _globals['_LISTNODESRESPONSE']._serialized_end=890
+  _globals['_GETNODEREQUEST']._serialized_start=892
+  _globals['_GETNODEREQUEST']._serialized_end=928
+  _globals['_GETNODERESPONSE']._serialized_start=930
+  _globals['_GETNODERESPONSE']._serialized_end=986
+  _globals['_DRAINNODEREQUEST']._serialized_start=988
+  _globals['_DRAINNODEREQUEST']._serialized_end=1026
+  _globals['_DRAINNODERESPONSE']._serialized_start=1028
+  _globals['_DRAINNODERESPONSE']._serialized_end=1081
+  _globals['_NODESERVICE']._serialized_start=1084
+  _globals['_NODESERVICE']._serialized_end=1319
 # @@protoc_insertion_point(module_scope)

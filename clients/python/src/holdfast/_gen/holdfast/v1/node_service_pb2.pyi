@@ -77,6 +77,7 @@ class Node(_message.Message):
         FREEZES_FIELD_NUMBER: _builtins.int
         CLAIMS_FIELD_NUMBER: _builtins.int
         LOST_FIELD_NUMBER: _builtins.int
+        REPEATED_CLOSES_FIELD_NUMBER: _builtins.int
         waiting: _builtins.int
         """waiting: opens and closes that the record has not taken yet, so that they are not published."""
         freezes: _builtins.int
@@ -85,6 +86,10 @@ class Node(_message.Message):
         """claims: dead nodes whose closes it has published."""
         lost: _builtins.int
         """lost: closes with cause NODE_LOST that it has published for them."""
+        repeated_closes: _builtins.int
+        """repeated_closes: closes that they had recorded, published in their place: the same bytes, which somebody may have
+        seen already.
+        """
         @_builtins.property
         def lease_left(self) -> _duration_pb2.Duration:
             """lease_left: how long other nodes must still believe that it lives; 0 when it is frozen."""
@@ -97,10 +102,11 @@ class Node(_message.Message):
             freezes: _builtins.int = ...,
             claims: _builtins.int = ...,
             lost: _builtins.int = ...,
+            repeated_closes: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["lease_left", b"lease_left"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "freezes", b"freezes", "lease_left", b"lease_left", "lost", b"lost", "waiting", b"waiting"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "freezes", b"freezes", "lease_left", b"lease_left", "lost", b"lost", "repeated_closes", b"repeated_closes", "waiting", b"waiting"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

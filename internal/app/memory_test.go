@@ -28,11 +28,15 @@ func TestMemoryBudget(t *testing.T) {
 		}
 		sockets = append(sockets, s)
 	}
-	closed := func() (all string) {
-		for _, s := range sockets {
-			all += map[bool]string{true: "x", false: "-"}[len(s.Record().Closes) > 0]
+	closed := func() string {
+		all := make([]byte, len(sockets))
+		for i, s := range sockets {
+			all[i] = '-'
+			if len(s.Record().Closes) > 0 {
+				all[i] = 'x'
+			}
 		}
-		return all
+		return string(all)
 	}
 	for _, step := range []struct {
 		used  int64

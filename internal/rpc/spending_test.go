@@ -1,7 +1,7 @@
 package rpc
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -63,7 +63,7 @@ func TestPursesAreForgotten(t *testing.T) {
 	s := &spending{rates: Rates{Calls: 1}}
 	begin := time.Now()
 	for n := range 10 * manyPurses {
-		s.count(&caller{name: fmt.Sprint(n)}, nil, begin.Add(time.Duration(n)*10*time.Millisecond), true)
+		s.count(&caller{name: strconv.Itoa(n)}, nil, begin.Add(time.Duration(n)*10*time.Millisecond), true)
 	}
 	if len(s.purse) > manyPurses {
 		t.Errorf("%d are kept", len(s.purse))

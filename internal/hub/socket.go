@@ -66,18 +66,7 @@ type Done func(Outcome)
 // Socket is what the core asks of a client connection. Nothing blocks. An error means that nothing was
 // taken and done is never called; with Queued done is never called either and may be nil.
 type Socket interface {
-	// Send fails with ErrClosing, ErrQueueFull, ErrPaused, ErrRateLimited, or InvalidFragment or
-	// MessageTooLarge. It neither changes nor keeps m, which others may share.
-	Send(m *Message, done Done) (Sent, error)
-	// Flush writes what was sent to be written later.
-	Flush()
-	// Abandon says that nobody will continue the unfinished message of that number: it closes the
-	// connection with 1011 if the message is still unfinished.
-	Abandon(fragment uint64)
-	// Ping fails like Send; payload is at most 125 bytes.
-	Ping(payload []byte, c Confirmation, done Done) error
-	// Pong sends an unsolicited pong.
-	Pong(payload []byte, c Confirmation, done Done) error
+	sender
 	// Close begins the closing handshake for that cause, after what is queued. Code and reason are
 	// valid. written, if not nil, is called when the frame is written or the connection has ended.
 	// On a socket that is closing it only registers written.
@@ -94,6 +83,22 @@ type Socket interface {
 	Room()
 	// State of the socket now.
 	State() SocketState
+}
+
+// sender is the part of a Socket that sends.
+type sender interface {
+	// Send fails with ErrClosing, ErrQueueFull, ErrPaused, ErrRateLimited, or InvalidFragment or
+	// MessageTooLarge. It neither changes nor keeps m, which others may share.
+	Send(m *Message, done Done) (Sent, error)
+	// Flush writes what was sent to be written later.
+	Flush()
+	// Abandon says that nobody will continue the unfinished message of that number: it closes the
+	// connection with 1011 if the message is still unfinished.
+	Abandon(fragment uint64)
+	// Ping fails like Send; payload is at most 125 bytes.
+	Ping(payload []byte, c Confirmation, done Done) error
+	// Pong sends an unsolicited pong.
+	Pong(payload []byte, c Confirmation, done Done) error
 }
 
 // SocketState is what a socket knows of itself.

@@ -78,6 +78,8 @@ func (a *Answer) End(part []byte) {
 	a.ended = true
 	switch {
 	case a.dead.Load():
+	case a.p.ctx.Err() != nil:
+		// What a handler says that was interrupted by our end is no answer. The caller learns it from our silence.
 	case len(part) > maxWhole:
 		a.p.counts.refused.Add(1)
 		_ = a.p.publish(a.c.answers, 0, &envelope{kind: kindFail, call: a.id})

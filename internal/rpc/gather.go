@@ -58,12 +58,19 @@ func (w *walk) run(ctx context.Context) (end walkEnd, err error) {
 		case err != nil && !hasLeft(err):
 			end.unreachable = append(end.unreachable, string(n.ID))
 		}
-		if limited.Err() != nil {
+		if isOver(limited) {
 			end.behind = n.ID
 		}
 	}
 	end.behind = "" // that was the last node
 	return end, nil
+}
+
+// isOver reports whether the time is up, also when that and the end of the last question fall together and
+// the context has not been told yet.
+func isOver(limited context.Context) bool {
+	deadline, _ := limited.Deadline()
+	return limited.Err() != nil || !time.Now().Before(deadline)
 }
 
 // isBehind reports whether the pages before have had everything of that node.

@@ -11,6 +11,7 @@ FUZZTIME ?= 30s
 RESTARTS ?= 10
 HOSTILE ?= 60s
 VULNDB ?= https://vuln.go.dev
+UV := 0.13.9
 ARGS ?=
 
 tool := go tool -modfile=tools/go.mod
@@ -43,15 +44,23 @@ setup: .cache/python.installed $(installed) .cache/chromium.path ## Installs wha
 .venv/bin/python:
 	python3 -m venv .venv
 
-# The generators do without the client, which they write a part of.
-.cache/tools.installed: .venv/bin/python tools/requirements.txt
-	$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+# Every package in one version and with its hash, those that others want included; see lock-python.
+.cache/tools.installed: .venv/bin/python tools/requirements.lock
+	$(python) -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements.lock
 	@mkdir -p $(@D) && touch $@
 
+# The generators do without the client, which they write a part of.
 .cache/python.installed: .cache/tools.installed $(client)
-	$(if $(client),$(python) -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt \
-		--editable 'clients/python[$(extras)]')
+	$(if $(client),$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable clients/python && $(python) -m pip check)
 	@touch $@
+
+.PHONY: lock-python
+lock-python: .venv/bin/python ## Renews tools/requirements.lock after a change of what Python needs.
+	$(python) -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	cd tools && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock-python' --extra $(extras) \
+		requirements.txt ../clients/python/pyproject.toml -o requirements.lock
 
 # npm ci empties node_modules, so the mark cannot outlive what it stands for.
 %/node_modules/.installed: %/package.json %/package-lock.json

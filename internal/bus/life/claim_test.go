@@ -2,7 +2,9 @@ package life_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,6 +150,38 @@ func TestNobodyClaimsDuringAnOutage(t *testing.T) {
 }
 
 // Earlier processes of the same instance are dead: nobody need wait for their lease.
+// The servers of a cluster that starts answer late: what is lost is asked again, in whatever step.
+func TestRecoverInSpiteOfSilence(t *testing.T) {
+	for _, operation := range []string{"nodes", "append", "read"} {
+		t.Run(operation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newMemoryLog()
+				n := start(t, log, owner, "disk-1")
+				n.open("a")
+				synctest.Wait()
+				stop(t, n)
+				s := start(t, log, survivor, "disk-1")
+				synctest.Wait()
+				log.loseNext(operation, 2)
+				if err := s.watcher.Recover(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.told.all(); !slices.Contains(got, "owneraaaaa: lost a") {
+					t.Errorf("told %q", got)
+				}
+				log.setAway(true)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if err := s.watcher.Recover(ctx); !errors.Is(err, errAway) {
+					t.Errorf("without an answer: %v", err)
+				}
+				log.setAway(false)
+				stop(t, s)
+			})
+		})
+	}
+}
+
 func TestRecoverAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemoryLog()

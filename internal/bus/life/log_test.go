@@ -94,6 +94,12 @@ func (l *memoryLog) Get(_ context.Context, node hub.NodeID, seq uint64) (life.Me
 }
 
 func (l *memoryLog) Read(_ context.Context, node hub.NodeID, upTo uint64, visit func(life.Message) error) error {
+	l.mu.Lock()
+	err := l.lostLocked("read")
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for _, m := range l.messages(node) {
 		if m.Seq > upTo {
 			break
@@ -118,6 +124,9 @@ func (l *memoryLog) Purge(_ context.Context, node hub.NodeID, below uint64) erro
 func (l *memoryLog) Nodes(context.Context) (nodes []hub.NodeID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.lostLocked("nodes"); err != nil {
+		return nil, err
+	}
 	for node, ms := range l.subjects {
 		if len(ms) > 0 {
 			nodes = append(nodes, node)

@@ -87,11 +87,25 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// Recover publishes the closes of earlier processes of this instance, which are dead for sure.
+// Recover publishes the closes of earlier processes of this instance, which are dead for sure. A cluster that starts
+// at the same time answers late, or only the second time: Recover tries until ctx ends.
 func (w *Watcher) Recover(ctx context.Context) error {
 	if w.config.Instance == "" {
 		return nil
 	}
+	for {
+		err := w.recoverAll(ctx)
+		if err == nil {
+			return nil
+		}
+		if !pause(ctx, lookEvery) {
+			return err
+		}
+		w.config.Logger.Warn("closes of an earlier process cannot be published yet; to be tried again", "error", err)
+	}
+}
+
+func (w *Watcher) recoverAll(ctx context.Context) error {
 	nodes, err := w.log.Nodes(ctx)
 	if err != nil {
 		return err

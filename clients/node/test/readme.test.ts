@@ -1,9 +1,12 @@
 // Every JavaScript snippet of the README, run as it stands but for the addresses.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import WebSocket from "ws";
 import { packageRoot } from "./broker.js";
+import { deadline } from "./deadline.js";
 import { type Program, run } from "./process.js";
 import { Stage } from "./stage.js";
 
@@ -12,7 +15,9 @@ const readme = readFileSync(join(packageRoot, "README.md"), "utf8");
 describe("README", () => {
   let stage: Stage;
   before(async () => {
-    stage = await Stage.open();
+    stage = await Stage.open(
+      "  - path: /\n  - path: /door\n    namespace: door\n    admission: {mode: backend}\n",
+    );
   });
   after(() => stage[Symbol.asyncDispose]());
 
@@ -41,7 +46,7 @@ describe("README", () => {
   }
 
   test("has no snippet that is not run here", () => {
-    assert.equal(readme.match(/```js\n/g)?.length, 6);
+    assert.equal(readme.match(/```js\n/g)?.length, 7);
   });
 
   test("hear and answer", async () => {
@@ -93,6 +98,21 @@ describe("README", () => {
     assert.deepEqual(await a.peer.end(), { code: 4001, reason: "signed out" });
     const others = [await b.peer.next(), await b.peer.next(), await b.peer.next()];
     assert.deepEqual(others.sort(), ["to all", "to everyone", "to the others"]);
+  });
+
+  test("decide who connects", async () => {
+    const program = snippet("Decide who connects");
+    assert.equal(await program.line(), "deciding");
+    const headers = { Authorization: "Bearer hunter2" };
+    const ann = new WebSocket(`${stage.broker.url}/door`, { headers });
+    await deadline(once(ann, "open"), "the open");
+    ann.terminate();
+    const stranger = new WebSocket(`${stage.broker.url}/door`);
+    const [, response] = await deadline(once(stranger, "unexpected-response"), "a refusal");
+    response.resume();
+    assert.equal(response.statusCode, 401);
+    program.stop();
+    await ended(program);
   });
 
   test("several addresses", async () => {

@@ -19,6 +19,7 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/rpc"
 	"github.com/holdfast-broker/holdfast/internal/ws"
+	"github.com/holdfast-broker/holdfast/internal/ws/opening"
 )
 
 // broker is a running broker: everything that Run starts, in the order in which it starts.
@@ -259,8 +260,16 @@ func (b *broker) startClients(context.Context) error {
 		WriteTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: httpLog(b.logger), ConnState: b.edge.unfinished(b.cfg.Clients).track,
 	}
-	for _, l := range b.clientListeners {
-		b.serve("clients", func() error { return b.clients.Serve(l) })
+	for i, l := range b.clientListeners {
+		if b.cfg.Listen[i].TLS != nil { // for which net/http costs little more
+			b.serve("clients", func() error { return b.clients.Serve(l) })
+			continue
+		}
+		plain := opening.Listen(l, b.clients)
+		b.serve("clients", func() error {
+			defer plain.Wait()
+			return b.clients.Serve(plain)
+		})
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ type handshake struct {
 	at   time.Time
 }
 
-// track is an http.Server's ConnState. The server's accept loop calls it for a new connection, and waits.
+// track is an http.Server's ConnState. Whoever accepts calls it for a new connection, and waits; it may be told twice.
 func (h *handshakes) track(conn net.Conn, state http.ConnState) {
 	if h.most == 0 {
 		return
@@ -48,6 +48,9 @@ func (h *handshakes) track(conn net.Conn, state http.ConnState) {
 func (h *handshakes) enter(conn net.Conn) (left <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.of[conn] != nil {
+		return nil
+	}
 	if h.begun.Len() >= h.most && !h.cutOldest() {
 		if h.left == nil {
 			h.left = make(chan struct{})

@@ -135,17 +135,12 @@ func ValidOrigin(pattern string) bool {
 // handshakeTimeout bounds the writing of the answer, which is shorter than any socket's buffer.
 const handshakeTimeout = 5 * time.Second
 
-// Upgrade answers an accepted handshake with 101 and takes the connection over from net/http. Nothing
-// is read before Start. On an error the connection is closed and there is nothing left to answer.
+// Upgrade answers an accepted handshake with 101 and takes the connection over from net/http, or from package opening.
+// Nothing is read before Start. On an error the connection is closed and there is nothing left to answer.
 func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn, error) {
-	nc, rw, err := http.NewResponseController(w).Hijack()
+	nc, early, err := takeConn(w)
 	if err != nil {
 		return nil, err
-	}
-	var early []byte // RFC 6455 4.1 forbids it, browsers and proxies do it
-	if n := rw.Reader.Buffered(); n > 0 {
-		early = make([]byte, n)
-		_, _ = rw.Read(early)
 	}
 	agreed := e.agree(a.header, cfg)
 	if err := answerUpgrade(nc, a, agreed.answer()); err != nil {
@@ -157,6 +152,24 @@ func (e *Engine) Upgrade(w http.ResponseWriter, a Accepted, cfg *Config) (*Conn,
 	c := e.drive(nc)
 	c.begin(cfg, agreed, early)
 	return c, nil
+}
+
+// takeConn takes a connection over, with what came behind the handshake: RFC 6455 4.1 forbids that, browsers and
+// proxies do it.
+func takeConn(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
+	if o, ok := w.(interface{ TakeConn() (net.Conn, []byte) }); ok {
+		nc, early = o.TakeConn()
+		return nc, early, nil
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := rw.Reader.Buffered(); n > 0 {
+		early = make([]byte, n)
+		_, _ = rw.Read(early)
+	}
+	return nc, early, nil
 }
 
 func answerUpgrade(nc net.Conn, a Accepted, extensions string) error {

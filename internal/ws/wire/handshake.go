@@ -9,6 +9,7 @@ import (
 // The header fields of the opening handshake, in the spelling of net/http's canonical keys.
 const (
 	headerConnection = "Connection"
+	headerHost       = "Host"
 	headerExtensions = "Sec-Websocket-Extensions"
 	headerUpgrade    = "Upgrade"
 	headerKey        = "Sec-Websocket-Key"

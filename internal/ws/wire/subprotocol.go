@@ -121,10 +121,13 @@ func trimSpace(s string) string { return strings.Trim(s, " \t") }
 
 // isTokenByte reports whether a token may contain b (RFC 9110 5.6.2). It is the same set as RFC 2616's, to which
 // RFC 6455 refers.
-func isTokenByte(b byte) bool {
-	switch {
-	case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
-		return true
+func isTokenByte(b byte) bool { return tokenBytes[b] }
+
+var tokenBytes = func() (set [256]bool) {
+	const others = "!#$%&'*+-.^_`|~"
+	for b := range set {
+		c := byte(b)
+		set[b] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(others, c) >= 0
 	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
-}
+	return set
+}()

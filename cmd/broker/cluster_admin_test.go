@@ -57,6 +57,7 @@ func (v *vault) name(broker int) string {
 // TestAMachineIsReplacedForGood loses a machine with its disk, takes it out of the cluster, and puts another
 // in its place.
 func TestAMachineIsReplacedForGood(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := brokertest.NewCluster(t, 3)
 	c.Start(0, 1, 2)
 	v := &vault{t: t, c: c}

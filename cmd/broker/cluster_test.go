@@ -100,6 +100,7 @@ func (v *vault) check(broker int) {
 // TestClusterComesBackFromEveryRestart restarts three brokers one by one and all at once, with and without
 // an order, and each time they are ready again, with all that JetStream holds.
 func TestClusterComesBackFromEveryRestart(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := brokertest.NewCluster(t, 3)
 	took := func(what string, begin time.Time) { t.Logf("%-28s %5.1f s", what, time.Since(begin).Seconds()) }
 	begin := time.Now()

@@ -33,6 +33,7 @@ const (
 // The link to a peer goes dark: packets vanish, and no reset says so. The broker finds out within two heartbeats and
 // the timeout of the last, also for a connection that it does not read and a peer of whom it wants nothing.
 func TestPeerWhoseLinkGoesDarkIsFoundWithinTwoHeartbeats(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	if os.Getenv(inside) == "" {
 		againInNamespace(t)
 		return

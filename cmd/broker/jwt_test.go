@@ -204,7 +204,7 @@ control:
     identities: [{name: all, token: a-token-of-the-control-api, allow: {verbs: [read, send, close], namespaces: ["*"]}}]
     jwt: {algorithms: [HS256], secret: `+tokenSecret+`}
 `)
-	b := brokertest.Start(t, config)
+	b := brokertest.Start(t, config, "--drain-timeout=100ms")
 	events := bustest.Record(t, b.NATS, "holdfast.>")
 	good := issue(t, map[string]any{"rooms": "hall"})
 	bad := issue(t, map[string]any{"exp": 1})

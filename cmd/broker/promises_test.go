@@ -43,6 +43,7 @@ func TestPromise1Order(t *testing.T) {
 // Promise 3: every event reaches the NATS server at least once and in order, whatever happens to the
 // server or to the way there. Nobody is disconnected meanwhile.
 func TestPromise3AtLeastOnceToNATS(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	t.Run("stopped for 10 s", func(t *testing.T) {
 		s := newScene(t)
 		s.server.Freeze()

@@ -60,6 +60,7 @@ func TestCallToAllOfNobody(t *testing.T) {
 
 // A silent node is not waited for when the others have answered, and one that says goodbye is gone.
 func TestCallToAllWithMissingNodes(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
 	proxy := bustest.NewProxy(t, url)
 	times := func(c *Config) {
@@ -129,6 +130,7 @@ func TestCancelledCallToAll(t *testing.T) {
 // The owner's connection to NATS is closed fifty times under load: calls fail as unreachable or not at all,
 // and no answer is damaged.
 func TestKickedConnections(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
 	callerProxy, calleeProxy := bustest.NewProxy(t, url), bustest.NewProxy(t, url)
 	// The defaults, but for the pace of announcements.

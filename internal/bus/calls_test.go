@@ -85,6 +85,7 @@ func TestCallsKeepTheirOrder(t *testing.T) {
 
 // What one NATS message cannot carry goes in several, whatever the server takes.
 func TestBigCallsOverASmallMaxPayload(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for _, limit := range []int{1 << 10, 64 << 10, 1 << 20, 8 << 20} {
 		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			url := bustest.StartProcess(t, maxPayload(t, limit)...).URL

@@ -85,13 +85,15 @@ func TestRepliesKeepTheirOrder(t *testing.T) {
 
 // holding notes in which order the bus has replies sent and written.
 type holding struct {
-	first chan struct{} // closed to let the first reply return
+	begun chan struct{} // closed by the first reply
+	first chan struct{} // closed to let it return
 	notes []string
 	done  chan []string // has the notes after the payload "end"
 }
 
 func (h *holding) Reply(_, _ string, m *hub.Message) (hub.Sent, error) {
 	if h.first != nil {
+		close(h.begun)
 		<-h.first
 		h.first = nil
 	}
@@ -117,7 +119,7 @@ func TestRepliesThatComeTogetherAreWrittenTogether(t *testing.T) {
 	nc := bustest.Dial(t, url)
 	n := startNode(t, url)
 	first := make(chan struct{})
-	h := &holding{first: first, done: make(chan []string, 1)}
+	h := &holding{begun: make(chan struct{}), first: first, done: make(chan []string, 1)}
 	if err := n.bus.ServeReplies(n.Node(), h); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestRepliesThatComeTogetherAreWrittenTogether(t *testing.T) {
 		}
 	}
 	publish("", "alone")
-	arrived(t, nc, n)
+	<-h.begun
 	var want []string
 	for range maxHeld - 1 {
 		publish("", "x")

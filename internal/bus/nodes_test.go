@@ -145,6 +145,7 @@ func TestSilentRemovedAndBack(t *testing.T) {
 
 // Who hears nothing because its own connection is lost, or hangs, removes nobody.
 func TestOwnLossRemovesNobody(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for name, lose := range map[string]func(*bustest.Proxy){"cut": (*bustest.Proxy).Refuse, "hung": (*bustest.Proxy).Hold} {
 		t.Run(name, func(t *testing.T) {
 			url := bustest.Server(t)

@@ -132,6 +132,7 @@ func TestEmbeddedServerStopsWhenSubscribersHaveEverything(t *testing.T) {
 
 // A subscriber that reads nothing holds the stop up no longer than the context allows.
 func TestEmbeddedServerStopIsBounded(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := startServer(t, t.TempDir())
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "nats://"))
 	if err != nil {

@@ -305,6 +305,7 @@ func TestRolesOfAUserAddUp(t *testing.T) {
 
 // Who shows nothing, or something wrong, is not let in: also in a cluster, whose system account has a user too.
 func TestThreatEmbeddedServerAsksWhoYouAre(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	for name, start := range map[string]func(*testing.T, ...ServerUser) (*Server, *nats.Conn){"alone": startGuarded, "cluster": startGuardedCluster} {
 		t.Run(name, func(t *testing.T) {
 			u := user("worker", RoleListener)

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/holdfast-broker/holdfast/internal/ws"
@@ -93,10 +94,29 @@ func BenchmarkSendIntoAnIdleConnection(b *testing.B) {
 	}
 }
 
+// What limits cost: none, those of the connection, and those that it shares with others.
 func BenchmarkReceive(b *testing.B) {
-	e := newEngine(b)
+	var over atomic.Uint64
+	for _, bench := range []struct {
+		name   string
+		rates  ws.Rates
+		quotas int
+	}{{name: "unlimited"}, {name: "rates", rates: ws.Rates{Messages: 1 << 30, Bytes: 1 << 40}}, {name: "quotas", quotas: 3}} {
+		b.Run(bench.name, func(b *testing.B) {
+			e := newEngine(b)
+			quotas := make([]*ws.Quota, bench.quotas)
+			for i := range quotas {
+				quotas[i] = e.NewQuota(1<<30, 1<<40, &over)
+			}
+			benchmarkReceive(b, e, ws.Config{Rates: bench.rates}, quotas)
+		})
+	}
+}
+
+func benchmarkReceive(b *testing.B, e *ws.Engine, cfg ws.Config, quotas []*ws.Quota) {
 	server, client := wstest.TCP(b)
-	c, p := wstest.Connect(b, e, e.Prepare(ws.Config{}), server, client)
+	c, p := wstest.Connect(b, e, e.Prepare(cfg), server, client)
+	c.SetQuotas(quotas...)
 	h := &countingHandler{want: b.N, done: make(chan struct{})}
 	c.Start(h, 0)
 	b.Cleanup(func() { c.Terminate(0) })

@@ -53,6 +53,7 @@ type limits struct {
 	lastMessage atomic.Int64 // clock time of the last message, or of the end of a hold; only with an IdleTimeout
 	slowUntil   atomic.Int64 // clock time at which HoldRate ends; 0: not set
 	expires     atomic.Int64 // clock time at which the lifetime is over; 0: never
+	draft       atomic.Pointer[draft]
 	meters      meters
 }
 
@@ -104,20 +105,26 @@ func (c *Conn) slowDown() {
 		c.closeFor(RateLimited, wire.PolicyViolation, "more in a second than this endpoint allows")
 		return
 	}
+	c.holdUntil(c.limited().meters.until())
+}
+
+// holdUntil keeps the connection from being read until then, or until a hold of this kind ends that it has already. readMu
+// is held.
+func (c *Conn) holdUntil(at int64) {
 	c.held.Store(c.held.Load() | uint32(HoldRate))
 	l := c.limited()
-	at := max(l.meters.until(), 1)
+	at = max(at, l.slowUntil.Load(), 1)
 	l.slowUntil.Store(at)
 	c.cfg.engine.clock.arm(c, at)
 }
 
-// withinRates answers, once, that the hold of slowDown is over.
+// withinRates answers, once, that the hold of holdUntil is over.
 func (c *Conn) withinRates(now int64) bool {
 	l, at := c.limits.Load(), c.slowUntil()
 	return at != 0 && now >= at && l.slowUntil.CompareAndSwap(at, 0)
 }
 
-// slowUntil is the clock time at which the hold of slowDown ends; 0: there is none.
+// slowUntil is the clock time at which the hold of holdUntil ends; 0: there is none.
 func (c *Conn) slowUntil() int64 {
 	if l := c.limits.Load(); l != nil {
 		return l.slowUntil.Load()

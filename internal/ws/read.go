@@ -74,8 +74,7 @@ func (c *Conn) offerKept() (more, decided bool) {
 		return false, false
 	}
 	c.kept = nil
-	more = c.feed(k.rest)
-	c.parkReader()
+	more = c.digest(k.rest)
 	return more, more
 }
 
@@ -90,9 +89,14 @@ func (c *Conn) take(chunk []byte) bool {
 func (c *Conn) process(chunk []byte) bool {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
+	return c.digest(chunk)
+}
+
+// digest gives what is in chunk to the Handler, and ends the use of it.
+func (c *Conn) digest(chunk []byte) bool {
 	more := c.feed(chunk)
 	c.parkReader()
-	return more
+	return c.settleChunk() && more
 }
 
 // readers are there for the chunks that are being read, not one for each connection.
@@ -181,12 +185,13 @@ func (c *Conn) feed(chunk []byte) bool {
 	return !c.peerDone && (c.held.Load() == 0 || c.closing.Load())
 }
 
-// arrived notes what was read, up to the end of an event, for the rates and the idle timeout. A message
-// that is still on its way counts as one.
+// arrived notes what was read, up to the end of an event, for the rates, the quotas and the idle timeout. A
+// message that is still on its way counts as one.
 func (c *Conn) arrived(e wire.Event, n int) {
 	if c.charge(e, n) {
 		c.slowDown()
 	}
+	c.draw(e, n)
 	if e.Kind == wire.MessageEvent || e.Kind == wire.NoEvent {
 		c.messaged(c.lastSign.Load())
 	}

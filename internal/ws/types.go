@@ -36,7 +36,7 @@ const (
 	HoldPaused Hold = 1 << iota
 	// HoldBusy: the Handler did not take an event.
 	HoldBusy
-	// HoldRate: the peer is over one of its Rates. The connection ends it itself.
+	// HoldRate: the peer is over one of its Rates, or has overdrawn a Quota. The connection ends it itself.
 	HoldRate
 )
 

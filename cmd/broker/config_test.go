@@ -58,7 +58,7 @@ func TestConfigurationErrors(t *testing.T) {
 			want: `HOLDFAST_DRAIN_DELAY: 2h is out of range: want 0s to 1h`,
 		},
 		"no file": {args: "--config=none.yaml", want: `none.yaml: no such file or directory`},
-		"file": {args: "config check --config bad.yaml", want: "bad.yaml:2: leases: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, memory, log, endpoints\n" +
+		"file": {args: "config check --config bad.yaml", want: "bad.yaml:2: leases: unknown key: known here are listen, clients, control, ops, nats, cluster, data_dir, drain, lease, one_close, memory, log, namespaces, endpoints\n" +
 			`bad.yaml:5: endpoints[0].limits.message_size: "1" is not a size: want a whole number with a unit B, KiB, MiB or GiB, such as 1MiB`},
 		"file by variable": {
 			args: "config show --ops-listen=127.0.0.1:7777", variable: "HOLDFAST_CONFIG=good.yaml",

@@ -272,7 +272,12 @@ func writeCertificate(t *testing.T, cert, key string, serial int64) {
 // refused tries a handshake that must be refused for that reason.
 func refused(t *testing.T, b *brokertest.Broker, path string, status int, retryAfter, reason string) {
 	t.Helper()
-	_, resp := wstest.TryDial(t, b.URL(path), nil)
+	refusedAs(t, b, path, nil, status, retryAfter, reason)
+}
+
+func refusedAs(t *testing.T, b *brokertest.Broker, path string, header http.Header, status int, retryAfter, reason string) {
+	t.Helper()
+	_, resp := wstest.TryDial(t, b.URL(path), header)
 	_ = resp.Body.Close()
 	if resp.StatusCode != status || resp.Header.Get("Retry-After") != retryAfter {
 		t.Errorf("%s: %s, Retry-After %q; want %d, %q", path, resp.Status, resp.Header.Get("Retry-After"), status, retryAfter)

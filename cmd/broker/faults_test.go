@@ -112,7 +112,7 @@ endpoints:
 	slow := wstest.Dial(t, b.URL("/slow"), nil)
 	slow.Send(append(two, wstest.Text("c"))...)
 	messages.Wait(1 + 3) // the one within the rate of /hasty, and all of these in time
-	if n := metric(t, b, "holdfast_connections_over_rate_total"); n == "" || n == "0" || n == "1" {
+	if n := metric(t, b, `holdfast_connections_over_rate_total{limit="connection"}`); n == "" || n == "0" || n == "1" {
 		t.Errorf("%q times over a rate", n)
 	}
 	slow.Send(wstest.Ping("still here"))

@@ -25,10 +25,12 @@ type Config struct {
 	Drain   Drain      `yaml:"drain" embed:""`
 	Lease   Lease      `yaml:"lease" embed:""`
 	// OneClose says what happens while the life record cannot be written: required or best_effort.
-	OneClose  string     `yaml:"one_close" name:"one-close" group:"life" placeholder:"POLICY" help:"New connections while the life record cannot be written: required refuses them with 503, best_effort accepts them."`
-	Memory    Memory     `yaml:"memory" embed:""`
-	Log       Log        `yaml:"log" embed:""`
-	Endpoints []Endpoint `yaml:"endpoints" kong:"-"`
+	OneClose string `yaml:"one_close" name:"one-close" group:"life" placeholder:"POLICY" help:"New connections while the life record cannot be written: required refuses them with 503, best_effort accepts them."`
+	Memory   Memory `yaml:"memory" embed:""`
+	Log      Log    `yaml:"log" embed:""`
+	// Namespaces are those with limits.
+	Namespaces []Namespace `yaml:"namespaces,omitempty" kong:"-"`
+	Endpoints  []Endpoint  `yaml:"endpoints" kong:"-"`
 	// Demo serves the demo page and its backend.
 	Demo bool `yaml:"-" name:"demo" group:"clients" help:"Serve a page to try the broker with, at \"/\", and the small backend behind it."`
 
@@ -53,6 +55,9 @@ type Clients struct {
 	ConnectionsPerIP    int `yaml:"connections_per_ip" name:"clients-connections-per-ip" group:"clients" placeholder:"NUMBER" help:"WebSockets open at once from one IPv4 address or one IPv6 /64; 0: no limit."`
 	NewConnections      int `yaml:"new_connections" name:"clients-new-connections" group:"clients" placeholder:"NUMBER" help:"New WebSockets in a second, of all endpoints; 0: no limit."`
 	NewConnectionsPerIP int `yaml:"new_connections_per_ip" name:"clients-new-connections-per-ip" group:"clients" placeholder:"NUMBER" help:"New WebSockets in a second from one IPv4 address or one IPv6 /64; 0: no limit."`
+	// MessagesPerIP and BytesPerIP in a second, of all connections of an address together. 0: no limit.
+	MessagesPerIP int  `yaml:"messages_per_ip" name:"clients-messages-per-ip" group:"clients" placeholder:"NUMBER" help:"Messages in a second from one IPv4 address or one IPv6 /64, of all its WebSockets; 0: no limit."`
+	BytesPerIP    Size `yaml:"bytes_per_ip" name:"clients-bytes-per-ip" group:"clients" placeholder:"SIZE" help:"Bytes in a second from it, headers of frames included; 0B: no limit."`
 	// Handshakes is how many connections there may be at once that are no WebSockets, or none yet. 0: no limit.
 	Handshakes int `yaml:"handshakes" name:"clients-handshakes" group:"clients" placeholder:"NUMBER" help:"Handshakes and plain HTTP connections under way at once; 0: no limit."`
 	// HandshakeTimeout bounds the TLS handshake, and then the HTTP request.

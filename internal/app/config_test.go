@@ -236,7 +236,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("--%s sets %s: want --%s", set.flag, set.key, byKey)
 		}
 	}
-	if n := len(settings()); n != 54 {
+	if n := len(settings()); n != 56 {
 		t.Errorf("%d settings have flags", n)
 	}
 	if got := Variable("nats-tls-ca"); got != "HOLDFAST_NATS_TLS_CA" {

@@ -28,6 +28,7 @@ func (c Config) Validate() error {
 	v.cluster()
 	v.stop()
 	v.endpoints()
+	v.tenants()
 	return errors.Join(v.problems...)
 }
 
@@ -85,6 +86,8 @@ func (v *checker) clients() {
 	v.count("clients.connections_per_ip", v.Clients.ConnectionsPerIP, 0)
 	v.count("clients.new_connections", v.Clients.NewConnections, 0)
 	v.count("clients.new_connections_per_ip", v.Clients.NewConnectionsPerIP, 0)
+	v.count("clients.messages_per_ip", v.Clients.MessagesPerIP, 0)
+	within(v, "clients.bytes_per_ip", v.Clients.BytesPerIP, 0, 64*GiB)
 	v.count("clients.handshakes", v.Clients.Handshakes, 0)
 	within(v, "clients.handshake_timeout", v.Clients.HandshakeTimeout, 100*Millisecond, Hour)
 	within(v, "clients.compression_memory", v.Clients.CompressionMemory, 16*MiB, 1024*GiB)

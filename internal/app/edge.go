@@ -26,7 +26,11 @@ type edge struct {
 	enough  counters // those for which there was no room, by reason
 	keptOut counters // those that an admitter refused, by reason
 	gate    gate
-	memory  *memory // nil: there is no budget
+	tenants map[string]*tenant // by namespace; those without limits are not among them
+	held    held
+	// namespaces are those of the endpoints, for the metrics.
+	namespaces []string
+	memory     *memory // nil: there is no budget
 
 	// handshakes is held shared from the last look at draining until the hub knows the connection, so that a
 	// drain closes every connection that was told 101. Nobody waits for an Admitter under it.
@@ -39,11 +43,13 @@ type edge struct {
 func newEdge(h *hub.Hub, engine *ws.Engine, logger *slog.Logger, c *Config) *edge {
 	e := &edge{
 		hub: h, engine: engine, logger: logger, gate: gate{
-			most: c.Clients.Connections, perClient: c.Clients.ConnectionsPerIP,
-			perSecond: c.Clients.NewConnections, clientPerSecond: c.Clients.NewConnectionsPerIP,
+			most: c.Clients.Connections, perSecond: c.Clients.NewConnections, full: brokerFull, hasty: brokerHasty,
+			clients: addresses(c.Clients.ConnectionsPerIP, c.Clients.NewConnectionsPerIP),
 		},
-		bestEffort: c.OneClose == oneCloseBestEffort,
+		bestEffort: c.OneClose == oneCloseBestEffort, namespaces: c.usedNamespaces(),
 	}
+	e.gate.clients.quota = e.quotas(c.Clients.MessagesPerIP, c.Clients.BytesPerIP, &e.held.ip)
+	e.tenants = e.tenantsOf(c.Namespaces)
 	e.stopping, e.stop = context.WithCancel(context.Background())
 	return e
 }
@@ -74,6 +80,7 @@ type endpoint struct {
 	key      string // of its settings: "endpoints[0]"
 	log      *slog.Logger
 	gate     gate
+	tenant   *tenant // nil: its namespace has no limits
 	accept   ws.AcceptOptions
 	admitter admission.Admitter // nil: everybody may connect
 	socket   *ws.Config
@@ -145,20 +152,20 @@ func (e *edge) serve(ep *endpoint, pages http.Handler) http.Handler {
 			e.turnAway(w, full)
 			return
 		}
-		leave, full := e.enter(ep, r.RemoteAddr)
+		p, full := e.enter(ep, r.RemoteAddr)
 		if full != nil {
 			e.turnAway(w, full)
 			return
 		}
-		if !e.receive(w, r, ep, accepted, leave) && leave != nil {
-			leave()
+		if !e.receive(w, r, ep, accepted, p) {
+			p.leave()
 		}
 	})
 }
 
-// receive makes a connection of a handshake that is acceptable, if its client is admitted; it leaves when it
-// ends; nil: it need not. It answers whether it did.
-func (e *edge) receive(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, leave func()) bool {
+// receive makes a connection of a handshake that is acceptable, if its client is admitted; it leaves its place when it
+// ends. It answers whether it did.
+func (e *edge) receive(w http.ResponseWriter, r *http.Request, ep *endpoint, a ws.Accepted, p *place) bool {
 	pending := e.hub.Expect(ep.hub)
 	defer pending.End()
 	var identity *hub.Identity
@@ -180,13 +187,17 @@ func (e *edge) receive(w http.ResponseWriter, r *http.Request, ep *endpoint, a w
 		}
 		a.Header, identity = grant.Header, grant.Identity
 	}
+	if full := p.admit(identity.User()); full != nil {
+		e.turnAway(w, full)
+		return false
+	}
 	e.handshakes.RLock()
 	defer e.handshakes.RUnlock()
 	if full := e.closed(); full != nil {
 		e.turnAway(w, full)
 		return false
 	}
-	return e.connect(w, ep, a, &arrival{pending, facts, identity, leave})
+	return e.connect(w, ep, a, &arrival{pending, facts, identity, p})
 }
 
 // turnAway refuses a handshake that would be accepted at another time.
@@ -219,7 +230,7 @@ type arrival struct {
 	pending  *hub.Pending
 	facts    *hub.Facts
 	identity *hub.Identity // nil: nothing is known
-	leave    func()        // to be called at the end; nil: nothing counts the connection
+	place    *place        // to be left at the end
 }
 
 // connect turns an accepted handshake into a connection. It answers whether it did.
@@ -230,7 +241,8 @@ func (e *edge) connect(w http.ResponseWriter, ep *endpoint, a ws.Accepted, who *
 		return false
 	}
 	who.facts.Extensions = conn.Extensions()
-	s := &socket{ws: conn, at: ep, leave: who.leave}
+	s := &socket{ws: conn, at: ep, place: who.place}
+	who.place.hold(conn)
 	var hold ws.Hold
 	if ep.hub.StartPaused {
 		hold = ws.HoldPaused
@@ -259,8 +271,8 @@ func newEndpoint(c Endpoint, engine *ws.Engine, messageSize int64) *endpoint {
 	}
 	ep := &endpoint{
 		gate: gate{
-			most: c.Limits.Connections, perClient: c.Limits.ConnectionsPerIP, perSecond: c.Limits.NewConnections,
-			clientPerSecond: c.Limits.NewConnectionsPerIP,
+			most: c.Limits.Connections, perSecond: c.Limits.NewConnections, full: endpointFull, hasty: endpointHasty,
+			clients: addresses(c.Limits.ConnectionsPerIP, c.Limits.NewConnectionsPerIP),
 		},
 		accept: ws.AcceptOptions{
 			Subprotocols: c.Subprotocols, SubprotocolRequired: c.SubprotocolRequired, Origins: c.Origins,

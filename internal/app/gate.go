@@ -6,28 +6,26 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-broker/holdfast/internal/ws"
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
-// gate counts the connections of an endpoint, or of all, and says when there are enough. Limits of 0
+// gate counts the connections of an endpoint, a namespace, or of all, and says when there are enough. Limits of 0
 // are none.
 type gate struct {
-	most            int // at once
-	perClient       int // of them, by the client's address
-	perSecond       int // new ones; a second's worth may come at once
-	clientPerSecond int // of them, by the client's address
+	most        int     // at once
+	perSecond   int     // new ones; a second's worth may come at once
+	full, hasty *enough // what to say when there are enough
 
-	mu       sync.Mutex
-	n        int
-	paid     time.Time // new ones are paid for up to here, if a second's worth costs a second
-	byClient map[netip.Prefix]visits
-	sweepAt  int // entries of byClient at which those without a meaning are looked for
+	mu      sync.Mutex
+	n       int
+	paid    time.Time              // new ones are paid for up to here, if a second's worth costs a second
+	clients visitors[netip.Prefix] // by the client's address
 }
 
-// visits are what a gate knows of a client.
-type visits struct {
-	n    int
-	paid time.Time // as in gate
+// addresses limits connections by the client's address.
+func addresses(most, perSecond int) visitors[netip.Prefix] {
+	return visitors[netip.Prefix]{most: most, perSecond: perSecond, full: clientFull, hasty: clientHasty}
 }
 
 // enough is why a connection is refused.
@@ -47,36 +45,43 @@ var (
 	admissionsFull = newEnough("admissions_full", http.StatusServiceUnavailable, "1", "broker has as many clients to admit as it can")
 	memoryShort    = newEnough("memory", http.StatusServiceUnavailable, "5", "broker is short of memory")
 	brokerFull     = newEnough("broker_full", http.StatusServiceUnavailable, "5", "broker has as many connections as it may")
+	brokerHasty    = newEnough("broker_rate", http.StatusServiceUnavailable, "1", "there are as many new connections in this second as there may be")
+	namespaceFull  = newEnough("namespace_full", http.StatusServiceUnavailable, "5", "namespace has as many connections as it may")
+	namespaceHasty = newEnough("namespace_rate", http.StatusServiceUnavailable, "1", "there are as many new connections in this second as there may be")
 	endpointFull   = newEnough("endpoint_full", http.StatusServiceUnavailable, "5", "endpoint has as many connections as it may")
 	endpointHasty  = newEnough("endpoint_rate", http.StatusServiceUnavailable, "1", "there are as many new connections in this second as there may be")
 	clientFull     = newEnough("client_full", http.StatusTooManyRequests, "5", "there are as many connections from this address as there may be")
 	clientHasty    = newEnough("client_rate", http.StatusTooManyRequests, "1", "there are as many new connections from this address in this second as there may be")
+	userFull       = newEnough("user_full", http.StatusTooManyRequests, "5", "this user has as many connections as there may be")
+	userHasty      = newEnough("user_rate", http.StatusTooManyRequests, "1", "this user has as many new connections in this second as there may be")
 )
 
-// enter counts a connection that is about to be, or says why it must not be; whoever entered leaves once.
-// full is what to say when there are enough.
-func (g *gate) enter(client netip.Prefix, now time.Time, full *enough) *enough {
+// enter counts a connection that is about to be, and answers what those of its address draw on together, or says why it
+// must not be; whoever entered leaves once.
+func (g *gate) enter(client netip.Prefix, now time.Time) (*ws.Quota, *enough) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	mine := g.byClient[client]
+	counted := client.IsValid() && !g.clients.open()
+	var mine visits
+	if counted {
+		var full *enough
+		if mine, full = g.clients.next(client, now); full != nil {
+			return nil, full
+		}
+	}
 	paid, inTime := pay(g.paid, now, g.perSecond)
-	minePaid, mineInTime := pay(mine.paid, now, g.clientPerSecond)
-	switch known := client.IsValid(); {
+	switch {
 	case g.most > 0 && g.n >= g.most:
-		return full
-	case known && g.perClient > 0 && mine.n >= g.perClient:
-		return clientFull
-	case known && !mineInTime:
-		return clientHasty
+		return nil, g.full
 	case !inTime:
-		return endpointHasty
+		return nil, g.hasty
 	}
 	g.n++
 	g.paid = paid
-	if client.IsValid() && (g.perClient > 0 || g.clientPerSecond > 0) {
-		g.noteLocked(client, visits{mine.n + 1, minePaid}, now)
+	if !counted {
+		return nil, nil
 	}
-	return nil
+	return g.clients.add(client, mine), nil
 }
 
 // pay answers up to when new connections are paid for with one more; false: that would be more than a second's worth
@@ -92,42 +97,17 @@ func pay(paid, now time.Time, perSecond int) (time.Time, bool) {
 	return paid, paid.Sub(now) <= time.Second
 }
 
-// noteLocked keeps what is known of a client, and forgets now and then those who are not here and owe nothing.
-func (g *gate) noteLocked(client netip.Prefix, v visits, now time.Time) {
-	const few = 1024
-	if g.byClient == nil {
-		g.byClient, g.sweepAt = make(map[netip.Prefix]visits), few
-	}
-	if len(g.byClient) >= g.sweepAt {
-		for other, o := range g.byClient {
-			if o.n == 0 && !o.paid.After(now) {
-				delete(g.byClient, other)
-			}
-		}
-		g.sweepAt = max(2*len(g.byClient), few)
-	}
-	g.byClient[client] = v
-}
-
 func (g *gate) leave(client netip.Prefix) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.n--
-	mine, known := g.byClient[client]
-	switch {
-	case !known:
-	case mine.n == 1 && g.clientPerSecond == 0:
-		delete(g.byClient, client)
-	default:
-		mine.n--
-		g.byClient[client] = mine
+	if client.IsValid() {
+		g.clients.leave(client, time.Now())
 	}
 }
 
 // open: there is nothing to count.
-func (g *gate) open() bool {
-	return g.most == 0 && g.perClient == 0 && g.perSecond == 0 && g.clientPerSecond == 0
-}
+func (g *gate) open() bool { return g.most == 0 && g.perSecond == 0 && g.clients.open() }
 
 // clientOf is the address that a client is counted by. An IPv6 client has a whole /64 at its disposal. The
 // zero value: it came by a Unix socket, and is not counted.
@@ -152,24 +132,4 @@ func addressOf(remote string) (netip.Addr, bool) {
 	}
 	addr, err := netip.ParseAddr(remote)
 	return addr, err == nil
-}
-
-// enter counts a connection of an endpoint and of the broker, or says why there are enough. leave is nil
-// where nothing is limited.
-func (e *edge) enter(ep *endpoint, remote string) (leave func(), full *enough) {
-	if e.gate.open() && ep.gate.open() {
-		return nil, nil
-	}
-	client, now := clientOf(remote), time.Now()
-	if full := e.gate.enter(client, now, brokerFull); full != nil {
-		return nil, full
-	}
-	if full := ep.gate.enter(client, now, endpointFull); full != nil {
-		e.gate.leave(client)
-		return nil, full
-	}
-	return func() {
-		ep.gate.leave(client)
-		e.gate.leave(client)
-	}, nil
 }

@@ -26,19 +26,21 @@ type metric struct {
 
 // snapshot is what one scrape reads.
 type snapshot struct {
-	hub     hub.Stats
-	bus     bus.Stats
-	calls   map[rpc.MethodCode]uint64
-	refused map[string]uint64 // by status
-	enough  map[string]uint64 // by reason
-	keptOut map[string]uint64 // by reason
-	panics  uint64
+	hub hub.Stats
+	// namespaces are those of the endpoints
+	namespaces []string
+	bus        bus.Stats
+	calls      map[rpc.MethodCode]uint64
+	refused    map[string]uint64 // by status
+	enough     map[string]uint64 // by reason
+	keptOut    map[string]uint64 // by reason
+	panics     uint64
 	// connections to the control API that were over the limit
 	notControlled uint64
 	// times that callers were over their rates
 	overCalls uint64
 
-	overRate   uint64
+	overRate   map[string]uint64 // by whose limit it was
 	tlsReloads map[string]uint64 // by result
 	notProxied map[string]uint64 // by reason
 
@@ -69,8 +71,8 @@ func newMetrics(take func() snapshot) *prometheus.Registry {
 
 func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engine) snapshot {
 	return snapshot{
-		hub: h.Stats(), bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
-		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: engine.OverRate(),
+		hub: h.Stats(), namespaces: e.namespaces, bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
+		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: e.held.byLimit(engine.OverRate()),
 		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(), overCalls: s.OverRate(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
@@ -127,6 +129,19 @@ func those(labels []string, values func(*snapshot) map[string]uint64) func(*snap
 	}
 }
 
+// ofNamespaces is the sample of a family with a label for the namespace.
+func ofNamespaces(value func(*hub.NamespaceStats) uint64) func(*snapshot, func(float64, ...string)) {
+	return func(s *snapshot, emit func(float64, ...string)) {
+		for _, name := range s.namespaces {
+			n := s.hub.Namespaces[name]
+			if n == nil { // it has not had a connection
+				n = new(hub.NamespaceStats)
+			}
+			emit(float64(value(n)), name)
+		}
+	}
+}
+
 func oneIf(b bool) int {
 	if b {
 		return 1
@@ -156,8 +171,14 @@ var clientMetrics = []metric{
 		each(func(s *snapshot) map[string]uint64 { return s.keptOut }, plain), "reason"),
 	counter("proxy_refused_total", "Connections refused because of a missing or wrong PROXY header, by reason.",
 		those(proxy.Reasons, func(s *snapshot) map[string]uint64 { return s.notProxied }), "reason"),
-	counter("connections_over_rate_total", "Times a client sent more than its rates allow; it was not read for a while, or closed.",
-		one(func(s *snapshot) uint64 { return s.overRate })),
+	counter("connections_over_rate_total", "Times a client sent more than it may by itself, or together with others; it was not read for a while, or closed.",
+		each(func(s *snapshot) map[string]uint64 { return s.overRate }, plain), "limit"),
+	gauge("namespace_connections", "Client connections open now, by namespace.",
+		ofNamespaces(func(n *hub.NamespaceStats) uint64 { return n.Connections }), "namespace"),
+	counter("namespace_messages_received_total", "Messages of clients that were published, by namespace.",
+		ofNamespaces(func(n *hub.NamespaceStats) uint64 { return n.Traffic.MessagesIn }), "namespace"),
+	counter("namespace_received_bytes_total", "Their payload.",
+		ofNamespaces(func(n *hub.NamespaceStats) uint64 { return n.Traffic.BytesIn }), "namespace"),
 	counter("tls_reloads_total", "Times changed TLS files were read again, by result.",
 		each(func(s *snapshot) map[string]uint64 { return s.tlsReloads }, plain), "result"),
 	gauge("memory_budget_bytes", "Memory that the process may take; 0: no budget.",

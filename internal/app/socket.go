@@ -16,7 +16,7 @@ type socket struct {
 	ws    *ws.Conn
 	conn  *hub.Conn
 	at    *endpoint
-	leave func() // to be called at the end; nil: nothing counts the connection
+	place *place
 }
 
 var (
@@ -32,9 +32,7 @@ func (s *socket) OnPong(p []byte) bool                    { return s.conn.Pong(p
 func (s *socket) OnWritable()                             { s.conn.Writable() }
 
 func (s *socket) OnClose(e ws.End) {
-	if s.leave != nil {
-		s.leave() // whoever has seen the close event finds the place free
-	}
+	s.place.leave() // whoever has seen the close event finds the place free
 	end := endOf(e)
 	s.logEnd(end)
 	s.conn.Closed(end)
@@ -93,6 +91,7 @@ func (s *socket) Shed()                     { s.ws.Shed("broker is short of memo
 func (s *socket) Pause()                    { s.ws.Hold(ws.HoldPaused) }
 func (s *socket) Resume()                   { s.ws.Release(ws.HoldPaused) }
 func (s *socket) Room()                     { s.ws.Release(ws.HoldBusy) }
+func (s *socket) Rename(user string)        { s.place.rename(user) }
 
 func (s *socket) State() hub.SocketState {
 	st := s.ws.State()

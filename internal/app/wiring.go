@@ -56,7 +56,7 @@ func (b *broker) endpoints() (eps []*endpoint, err error) {
 				"endpoint", c.Path, "message_size", c.Limits.MessageSize.String(), "limit_bytes", fits)
 		}
 		ep := newEndpoint(c, b.engine, min(size, fits))
-		ep.key, ep.log = fmt.Sprintf("endpoints[%d]", i), b.logger
+		ep.key, ep.log, ep.tenant = fmt.Sprintf("endpoints[%d]", i), b.logger, b.edge.tenants[c.Namespace]
 		if ep.admitter, err = b.admitter(c.Admission); err != nil {
 			return nil, fmt.Errorf("%s.admission: %w", ep.key, err)
 		}

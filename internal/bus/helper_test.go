@@ -25,6 +25,7 @@ func (s *fakeSocket) Pong([]byte, hub.Confirmation, hub.Done) error { return nil
 func (s *fakeSocket) Close(uint16, string, hub.Cause, hub.Done)     {}
 func (s *fakeSocket) Terminate(hub.Cause)                           {}
 func (s *fakeSocket) Shed()                                         {}
+func (s *fakeSocket) Rename(string)                                 {}
 func (s *fakeSocket) Pause()                                        {}
 func (s *fakeSocket) Resume()                                       {}
 func (s *fakeSocket) State() hub.SocketState                        { return s.state }

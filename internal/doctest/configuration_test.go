@@ -63,6 +63,16 @@ func exampleFile(t *testing.T, s snippet) {
 	}
 }
 
+// namespacesFile checks the file, and that what is set there is shown as it was said.
+func namespacesFile(t *testing.T, s snippet) {
+	dir := t.TempDir()
+	write(t, dir, "holdfast.yaml", s.text)
+	shown, code := broker(t, dir, "config show --config=holdfast.yaml")
+	if code != 0 || !strings.Contains(shown, "bytes_per_user: 1MiB  # holdfast.yaml:") {
+		t.Errorf("%d:\n%s", code, shown)
+	}
+}
+
 // withCertificate is a directory with tls.crt and tls.key.
 func withCertificate(t *testing.T) (dir string) {
 	t.Helper()
@@ -166,6 +176,7 @@ drain: {stranger: 1}
 lease: {stranger: 1}
 log: {stranger: 1}
 memory: {stranger: 1}
+namespaces: [{stranger: 1, limits: {stranger: 1}, rates: {stranger: 1}}]
 listen: [{stranger: 1, tls: {stranger: 1}}]
 endpoints: [{stranger: 1, admission: {stranger: 1, backend: {stranger: 1}, jwt: {stranger: 1, claims: {stranger: 1}}}, compression: {stranger: 1}, heartbeat: {stranger: 1}, limits: {stranger: 1}, rates: {stranger: 1}}]
 `
@@ -209,6 +220,9 @@ func documentedKeys(t *testing.T) map[string]row {
 	for _, r := range d.table(t, "Endpoints") {
 		all["endpoints[]."+bare(r["key"])] = r
 	}
+	for _, r := range d.table(t, "Namespaces") {
+		all["namespaces[]."+bare(r["key"])] = r
+	}
 	for _, r := range d.table(t, "Tokens") {
 		for _, place := range []string{"endpoints[].admission.jwt.", "control.auth.jwt."} {
 			all[place+bare(r["key"])] = r
@@ -217,18 +231,20 @@ func documentedKeys(t *testing.T) map[string]row {
 	return all
 }
 
-// withTokens is a file in which the settings of the table of tokens are in force.
-const withTokens = `
+// withAll is a file in which the settings of the tables of tokens and of namespaces are in force.
+const withAll = `
+namespaces: [{name: default}]
 control: {auth: {jwt: {algorithms: [HS256], secret: 0123456789abcdef0123456789abcdef}}}
 endpoints: [{admission: {mode: jwt, jwt: {algorithms: [HS256], secret: 0123456789abcdef0123456789abcdef}}}]
 `
 
-// shownSettings are what the broker shows that was told nothing, and what it shows of tokens where they are asked for.
+// shownSettings are what the broker shows that was told nothing, and what it shows of tokens and namespaces where they are
+// asked for.
 func shownSettings(t *testing.T) map[string]string {
 	t.Helper()
 	dir, all := t.TempDir(), make(map[string]string)
-	write(t, dir, "tokens.yaml", withTokens)
-	for _, arguments := range []string{"config show", "config show --config=tokens.yaml"} {
+	write(t, dir, "all.yaml", withAll)
+	for _, arguments := range []string{"config show", "config show --config=all.yaml"} {
 		shown, code := broker(t, dir, arguments)
 		if code != 0 {
 			t.Fatal(shown)
@@ -241,13 +257,14 @@ func shownSettings(t *testing.T) map[string]string {
 		now := make(map[string]string)
 		flatten(now, "", tree)
 		for key, value := range now {
-			if strings.Contains(key, ".jwt.") || arguments == "config show" {
+			if strings.Contains(key, ".jwt.") || strings.HasPrefix(key, "namespaces[]") || arguments == "config show" {
 				all[key] = value
 			}
 		}
 	}
+	delete(all, "namespaces[].name") // they were told
 	for _, place := range []string{"endpoints[].admission.jwt.", "control.auth.jwt."} {
-		delete(all, place+"secret") // they were told
+		delete(all, place+"secret")
 		delete(all, place+"algorithms")
 	}
 	return all
@@ -346,6 +363,9 @@ func TestRangesAreThoseThatTheBrokerEnforces(t *testing.T) {
 func fileWith(key, value string) string {
 	if rest, ok := strings.CutPrefix(key, "endpoints[]."); ok {
 		return "endpoints:\n- " + nested(rest, value) + "\n"
+	}
+	if rest, ok := strings.CutPrefix(key, "namespaces[]."); ok {
+		return "namespaces:\n- name: default\n  " + nested(rest, value) + "\n"
 	}
 	return nested(key, value) + "\n"
 }

@@ -200,18 +200,23 @@ func TestFlagsVariablesAndMetricsExist(t *testing.T) {
 func TestSettingsExist(t *testing.T) {
 	there := make(map[string]bool)
 	for key := range documentedKeys(t) {
-		for key = strings.TrimPrefix(key, "endpoints[]."); !there[key]; key = key[:max(0, strings.LastIndexByte(key, '.'))] {
+		for key = withinEntry(key); !there[key]; key = key[:max(0, strings.LastIndexByte(key, '.'))] {
 			there[key] = true
 		}
 	}
 	setting := regexp.MustCompile(`^(clients|control|ops|nats|drain|log|endpoints|admission|compression|heartbeat|limits|rates)\.[a-z_.]+$`)
 	for _, d := range documents(t) {
 		for _, m := range inline.FindAllStringSubmatch(d.text, -1) {
-			if setting.MatchString(m[1]) && !there[m[1]] {
+			if name := withinEntry(m[1]); setting.MatchString(name) && !there[name] {
 				t.Errorf("%s: there is no setting %s", d.path, m[1])
 			}
 		}
 	}
+}
+
+// withinEntry is a key below an entry of a list, as documents write it that speak of one endpoint or namespace.
+func withinEntry(key string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(key, "endpoints[]."), "namespaces[].")
 }
 
 func TestTargetsOfMakeExist(t *testing.T) {

@@ -54,6 +54,7 @@ var ways = map[string]way{
 
 	"docs/configuration.md#Configuration/1": {run: configCommands},
 	"docs/configuration.md#An example/1":    {run: exampleFile},
+	"docs/configuration.md#Namespaces/1":    {run: namespacesFile},
 	"docs/configuration.md#TLS/1":           {run: tlsFile},
 	"docs/configuration.md#TLS/2":           {run: tlsFlag},
 

@@ -2,11 +2,14 @@ package hub_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
+	"github.com/holdfast-broker/holdfast/internal/hub/hubtest"
 )
 
 func TestEventsAreCountedAndOrdered(t *testing.T) {
@@ -252,6 +255,50 @@ func TestStatsSumUp(t *testing.T) {
 	st := h.Stats()
 	if st.Connections != 1 || st.Traffic != want || st.Causes[hub.CauseProtocolFault] != 1 || st.Faults["EXPECTED_MASK"] != 1 {
 		t.Errorf("stats %+v", st)
+	}
+}
+
+// Each namespace has its part, also of what has ended.
+func TestStatsByNamespace(t *testing.T) {
+	h, _ := node()
+	c, s := open(t, h, chat)
+	other, _ := open(t, h, &hub.Endpoint{Path: "/other", Namespace: "other"})
+	c.Message(hub.Text, []byte("abc"))
+	other.Message(hub.Text, []byte("a"))
+	other.Message(hub.Text, []byte("b"))
+	want := func(connections uint64) {
+		t.Helper()
+		st := h.Stats()
+		ours, theirs := st.Namespaces[chat.Namespace], st.Namespaces["other"]
+		if len(st.Namespaces) != 2 || ours.Connections != connections || theirs.Connections != 1 ||
+			ours.Traffic != (hub.Traffic{MessagesIn: 1, BytesIn: 3}) || theirs.Traffic != (hub.Traffic{MessagesIn: 2, BytesIn: 2}) {
+			t.Errorf("stats %+v, %+v", ours, theirs)
+		}
+	}
+	want(1)
+	s.End(hub.End{})
+	want(0)
+}
+
+// A socket is told whose it is: at the open, and with each update that changes it.
+func TestSocketKnowsItsUser(t *testing.T) {
+	h, _ := node()
+	i, err := hub.NewIdentity("ann", nil, nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &hubtest.Socket{}
+	c, err := s.OpenAs(h.Expect(chat), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"ann", "bob", ""} {
+		if _, err := c.Update(hub.Update{User: &user}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.Record().Users; !slices.Equal(got, []string{"ann", "bob", ""}) {
+		t.Errorf("told %q", got)
 	}
 }
 

@@ -104,6 +104,7 @@ func (c *Conn) setUserLocked(user string) {
 	if old != nil {
 		c.hub.users.remove(old)
 	}
+	c.socket.Rename(x.user)
 }
 
 // leaveAllLocked ends every membership, at the end of the connection.

@@ -37,8 +37,8 @@ type Hub struct {
 	frozen       atomic.Bool
 
 	endedMu  sync.Mutex
-	ended    Traffic // of connections that have ended
-	reported Traffic // the last totals that Stats answered
+	ended    map[string]Traffic // of connections that have ended, by namespace
+	reported map[string]Traffic // the last totals that Stats answered
 	causes   [causeEnd]uint64
 	faults   map[string]uint64
 }
@@ -47,6 +47,7 @@ type Hub struct {
 func New(node NodeID, p Publisher) *Hub {
 	return &Hub{
 		node: node, publisher: p, faults: make(map[string]uint64),
+		ended: make(map[string]Traffic), reported: make(map[string]Traffic),
 		groups: index{seed: maphash.MakeSeed()}, users: index{seed: maphash.MakeSeed()},
 	}
 }
@@ -129,14 +130,27 @@ type Stats struct {
 	Groups      uint64 // that have members
 	Memberships uint64 // of connections in groups
 	Waiting     uint64 // calls for connections that are being admitted
+	// Namespaces are those that have had a connection.
+	Namespaces map[string]*NamespaceStats
+}
+
+// NamespaceStats are the part of one namespace.
+type NamespaceStats struct {
+	Connections uint64
+	Traffic     Traffic
 }
 
 // Stats visits every connection: meant for a scrape, not for a hot path. Nothing on a message's way
 // is counted in a place that connections share.
 func (h *Hub) Stats() Stats {
-	st := Stats{Opened: h.opened.Load(), Causes: make(map[Cause]uint64), Faults: make(map[string]uint64)}
+	st := Stats{
+		Opened: h.opened.Load(), Causes: make(map[Cause]uint64), Faults: make(map[string]uint64),
+		Namespaces: make(map[string]*NamespaceStats),
+	}
 	h.endedMu.Lock()
-	st.Traffic = h.ended
+	for namespace, ended := range h.ended {
+		st.Namespaces[namespace] = &NamespaceStats{Traffic: ended}
+	}
 	for c, n := range h.causes {
 		if c > 0 {
 			st.Causes[Cause(c)] = n
@@ -151,23 +165,38 @@ func (h *Hub) Stats() Stats {
 		if state.Paused {
 			st.Paused++
 		}
-		st.Traffic.add(traffic)
+		n := st.namespace(c.endpoint.Namespace)
+		n.Connections++
+		n.Traffic.add(traffic)
 	})
 	st.Groups, st.Memberships = h.groups.stats()
 	st.Watches, st.Lagged = h.watches.stats()
 	st.Waiting = uint64(h.waitingCalls.Load())
-	st.Traffic = h.report(st.Traffic)
+	for namespace, n := range st.Namespaces {
+		n.Traffic = h.report(namespace, n.Traffic)
+		st.Traffic.add(n.Traffic)
+	}
 	return st
 }
 
+func (st *Stats) namespace(name string) *NamespaceStats {
+	n := st.Namespaces[name]
+	if n == nil {
+		n = new(NamespaceStats)
+		st.Namespaces[name] = n
+	}
+	return n
+}
+
 // report keeps totals from going back: a connection that ends while Stats looks can be missed once.
-func (h *Hub) report(t Traffic) Traffic {
+func (h *Hub) report(namespace string, t Traffic) Traffic {
 	h.endedMu.Lock()
 	defer h.endedMu.Unlock()
-	r := &h.reported
+	r := h.reported[namespace]
 	r.MessagesIn, r.BytesIn = max(r.MessagesIn, t.MessagesIn), max(r.BytesIn, t.BytesIn)
 	r.MessagesOut, r.BytesOut = max(r.MessagesOut, t.MessagesOut), max(r.BytesOut, t.BytesOut)
-	return *r
+	h.reported[namespace] = r
+	return r
 }
 
 func (t *Traffic) add(o Traffic) {
@@ -181,7 +210,9 @@ func (t *Traffic) add(o Traffic) {
 func (h *Hub) forget(c *Conn, closed *Closed) {
 	h.registry.remove(c)
 	h.endedMu.Lock()
-	h.ended.add(closed.Traffic)
+	ended := h.ended[closed.Namespace]
+	ended.add(closed.Traffic)
+	h.ended[closed.Namespace] = ended
 	h.causes[closed.End.Cause]++
 	if f := closed.End.Fault; f != "" {
 		h.faults[f]++

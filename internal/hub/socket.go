@@ -81,6 +81,9 @@ type Socket interface {
 	Resume()
 	// Room says that the bus has room for the event that it refused.
 	Room()
+	// Rename says whose connection it is from now on; empty: nobody's any more. It is called with locks of the connection
+	// held, and must not call it.
+	Rename(user string)
 	// State of the socket now.
 	State() SocketState
 }

@@ -145,6 +145,11 @@ func (s *Socket) Pause() { s.change(func() { s.record.Pauses++; s.state.Paused =
 // Resume implements hub.Socket.
 func (s *Socket) Resume() { s.change(func() { s.record.Resumes++; s.state.Paused = false }) }
 
+// Rename implements hub.Socket.
+func (s *Socket) Rename(user string) {
+	s.change(func() { s.record.Users = append(s.record.Users, user) })
+}
+
 // Room implements hub.Socket.
 func (s *Socket) Room() { s.change(func() { s.record.Rooms++ }) }
 

@@ -33,8 +33,9 @@ type Record struct {
 	Pauses     int
 	Resumes    int
 	Rooms      int
-	Later      int // messages that wait for Flush
-	Waiting    int // confirmations not yet settled
+	Users      []string // whose it became, one after the other
+	Later      int      // messages that wait for Flush
+	Waiting    int      // confirmations not yet settled
 }
 
 // Socket is a hub.Socket. Its zero value takes everything, confirms nothing, and is closed by nobody

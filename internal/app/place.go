@@ -1,0 +1,192 @@
+package app
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-broker/holdfast/internal/ws"
+)
+
+// tenant is a namespace whose connections are limited, on all its endpoints together.
+type tenant struct {
+	gate  gate
+	quota *ws.Quota // nil: what it sends is not limited
+
+	mu    sync.Mutex
+	users visitors[string]
+}
+
+// tenantsOf makes what counts the connections of namespaces.
+func (e *edge) tenantsOf(namespaces []Namespace) map[string]*tenant {
+	all := make(map[string]*tenant, len(namespaces))
+	for _, n := range namespaces {
+		t := &tenant{
+			gate: gate{most: n.Limits.Connections, perSecond: n.Limits.NewConnections, full: namespaceFull, hasty: namespaceHasty},
+			users: visitors[string]{
+				most: n.Limits.ConnectionsPerUser, perSecond: n.Limits.NewConnectionsPerUser, full: userFull, hasty: userHasty,
+				quota: e.quotas(n.Rates.MessagesPerUser, n.Rates.BytesPerUser, &e.held.user),
+			},
+		}
+		if quota := e.quotas(n.Rates.Messages, n.Rates.Bytes, &e.held.namespace); quota != nil {
+			t.quota = quota()
+		}
+		all[n.Name] = t
+	}
+	return all
+}
+
+// quotas makes quotas of so much in a second, and counts the connections that were held for them; nil: there is no limit.
+func (e *edge) quotas(messages int, bytes Size, held *atomic.Uint64) func() *ws.Quota {
+	if messages == 0 && bytes == 0 {
+		return nil
+	}
+	return func() *ws.Quota { return e.engine.NewQuota(messages, int64(bytes), held) }
+}
+
+// held counts how often a connection was held for a quota, by whose it was.
+type held struct{ ip, user, namespace atomic.Uint64 }
+
+// byLimit are these counts, and how often a connection was over a rate of its own.
+func (h *held) byLimit(own uint64) map[string]uint64 {
+	return map[string]uint64{
+		"connection": own, "ip": h.ip.Load(), "user": h.user.Load(), "namespace": h.namespace.Load(),
+	}
+}
+
+// place is what a connection takes up of all that is limited. A nil place takes up nothing.
+type place struct {
+	// static
+	gates  []*gate
+	client netip.Prefix
+	tenant *tenant   // nil: the namespace has no limits
+	ip     *ws.Quota // of the client's address; nil: none
+
+	// mu is taken before that of a tenant.
+	mu   sync.Mutex
+	user string    // whose it counts as
+	own  *ws.Quota // of that user; nil: none
+	conn *ws.Conn  // nil before there is one
+	left bool
+}
+
+// enter counts a connection of an endpoint, its namespace and the broker, or says why there are enough. Whoever entered
+// leaves once. The place is nil where nothing is limited.
+func (e *edge) enter(ep *endpoint, remote string) (*place, *enough) {
+	if e.gate.open() && ep.gate.open() && ep.tenant == nil {
+		return nil, nil
+	}
+	p := &place{client: clientOf(remote), tenant: ep.tenant}
+	now := time.Now()
+	for _, g := range ep.gates(e) {
+		quota, full := g.enter(p.client, now)
+		if full != nil {
+			p.leave()
+			return nil, full
+		}
+		p.gates = append(p.gates, g)
+		if quota != nil {
+			p.ip = quota
+		}
+	}
+	return p, nil
+}
+
+// gates are those that a connection passes, in their order.
+func (ep *endpoint) gates(e *edge) []*gate {
+	gates := []*gate{&e.gate, &ep.gate}
+	if ep.tenant != nil {
+		gates = slices.Insert(gates, 1, &ep.tenant.gate)
+	}
+	return slices.DeleteFunc(gates, (*gate).open)
+}
+
+// admit counts the connection as one of a user, once that is known, or says why there are enough of them.
+func (p *place) admit(user string) *enough {
+	if !p.countsUsers() || user == "" {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t, now := p.tenant, time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known, full := t.users.next(user, now)
+	if full != nil {
+		return full
+	}
+	p.user, p.own = user, t.users.add(user, known)
+	return nil
+}
+
+func (p *place) countsUsers() bool { return p != nil && p.tenant != nil && !p.tenant.users.open() }
+
+// hold has the connection draw on what it shares with others.
+func (p *place) hold(c *ws.Conn) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conn = c
+	p.drawLocked()
+}
+
+func (p *place) drawLocked() {
+	var quotas []*ws.Quota
+	for _, q := range []*ws.Quota{p.ip, p.own} {
+		if q != nil {
+			quotas = append(quotas, q)
+		}
+	}
+	if p.tenant != nil && p.tenant.quota != nil {
+		quotas = append(quotas, p.tenant.quota)
+	}
+	p.conn.SetQuotas(quotas...)
+}
+
+// rename moves the connection over to another user, who may have enough by that: nobody is closed for what a backend says.
+func (p *place) rename(user string) {
+	if !p.countsUsers() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left || p.user == user {
+		return
+	}
+	p.moveLocked(user)
+	p.drawLocked()
+}
+
+// moveLocked counts the connection for that user, "" for none, and no longer for the one before.
+func (p *place) moveLocked(user string) {
+	t := p.tenant
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.user != "" {
+		t.users.leave(p.user, time.Now())
+	}
+	p.user, p.own = user, nil
+	if user != "" {
+		p.own = t.users.add(user, t.users.by[user])
+	}
+}
+
+// leave gives the place back.
+func (p *place) leave() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+	if p.user != "" {
+		p.moveLocked("")
+	}
+	for _, g := range p.gates {
+		g.leave(p.client)
+	}
+}

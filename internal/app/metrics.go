@@ -31,6 +31,7 @@ type snapshot struct {
 	namespaces []string
 	bus        bus.Stats
 	calls      map[rpc.MethodCode]uint64
+	served     uint64            // for other nodes
 	refused    map[string]uint64 // by status
 	enough     map[string]uint64 // by reason
 	keptOut    map[string]uint64 // by reason
@@ -71,7 +72,7 @@ func newMetrics(take func() snapshot) *prometheus.Registry {
 
 func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engine) snapshot {
 	return snapshot{
-		hub: h.Stats(), namespaces: e.namespaces, bus: b.Stats(), calls: s.Calls(), refused: e.refused.all(),
+		hub: h.Stats(), namespaces: e.namespaces, bus: b.Stats(), calls: s.Calls(), served: s.Served(), refused: e.refused.all(),
 		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: e.held.byLimit(engine.OverRate()),
 		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(), overCalls: s.OverRate(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
@@ -214,6 +215,8 @@ var clientMetrics = []metric{
 				emit(float64(n), path.Base(k.Method), k.Code.String())
 			}
 		}, "method", "code"),
+	counter("control_calls_served_total", "Calls that clients made at other nodes and this node served.",
+		one(func(s *snapshot) uint64 { return s.served })),
 	counter("control_over_rate_total", "Times a caller was over its rates; a call was refused, or a stream not read for a while.",
 		one(func(s *snapshot) uint64 { return s.overCalls })),
 	counter("control_connections_refused_total", "Connections to the control API that were over the limit.",

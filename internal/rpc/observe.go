@@ -48,8 +48,8 @@ func (c calls) count(method string, code codes.Code) {
 // counts once, when it ends.
 func (s *Server) Calls() map[MethodCode]uint64 { return s.calls.totals() }
 
-// Forwarded is Calls for those that this node served for another one, where Calls has them, too.
-func (s *Server) Forwarded() map[MethodCode]uint64 { return s.forwarded.totals() }
+// Served answers how many calls this node served for another one, where Calls has them.
+func (s *Server) Served() uint64 { return s.served.Load() }
 
 func (c calls) totals() map[MethodCode]uint64 {
 	all := make(map[MethodCode]uint64)

@@ -154,6 +154,6 @@ func (g *guest) end(resp proto.Message, err error) {
 		err = s.toldStatus(g.method, err, g.about)
 		part = statusPart(err)
 	}
-	s.forwarded.count(g.method, status.Code(err))
+	s.served.Add(1)
 	g.answer.End(part)
 }

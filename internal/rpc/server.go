@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -88,10 +89,10 @@ type Server struct {
 	// identities is nil when nobody has to show who they are.
 	identities func() *Identities
 	// What other nodes ask of this one.
-	forwarded calls
-	guests    *guests
-	lanes     lanes
-	streams   remoteStreams
+	served  atomic.Uint64 // calls
+	guests  *guests
+	lanes   lanes
+	streams remoteStreams
 
 	connections connections
 
@@ -128,7 +129,7 @@ func New(h *hub.Hub, c Config) *Server {
 	holdfastv1.RegisterNodeServiceServer(s.grpc, nodeService{service: s.service})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc) // v1 and v1alpha
-	s.calls, s.forwarded = newCalls(s.grpc.GetServiceInfo()), newCalls(s.grpc.GetServiceInfo())
+	s.calls = newCalls(s.grpc.GetServiceInfo())
 	s.SetServing(true)
 	return s
 }

@@ -9,7 +9,7 @@ import (
 // batch is what goes to the kernel in one system call: frames, and who wants to know. It may also be
 // without frames, when there is only something to tell.
 type batch struct {
-	buf      *chunk
+	buf      *chunk // nil: no frame was made yet
 	lent     []byte // of a Shared: goes to the kernel instead of what is in buf; else nil
 	n        int    // bytes in buf or lent
 	written  int    // of them, that the kernel has
@@ -31,8 +31,10 @@ const fillLimit = chunkSize - 2*(2+wire.MaxControlPayload) - wire.MaxHeaderSize
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 func (c *Conn) freeBatch(b *batch) {
-	c.cfg.engine.buffers.putChunk(b.buf)
-	b.buf = nil
+	if b.buf != nil {
+		c.cfg.engine.buffers.putChunk(b.buf)
+		b.buf = nil
+	}
 	b.reset()
 	batches.Put(b)
 }
@@ -63,6 +65,13 @@ func (b *batch) frame(op wire.Opcode, payload []byte) {
 // fillLocked takes as many frames off the queue as fit. When there is nothing to write or to tell it
 // answers false, and the caller is not the writer any more.
 func (c *Conn) fillLocked(b *batch) bool {
+	if !c.owesLocked() {
+		c.leaveLocked()
+		return false
+	}
+	if b.buf == nil {
+		b.buf = c.cfg.engine.buffers.chunk()
+	}
 	if _, closeSent := c.closeStateLocked(); !closeSent && !c.over.Load() {
 		c.framesLocked(b)
 		if q := c.queue; q != nil && q.refused && q.count == 0 && c.handler != nil {

@@ -151,10 +151,9 @@ func (c *Conn) compressFrame(f *outFrame) {
 }
 
 func (c *Conn) compressShared(f *outFrame) {
-	ready := f.ready.of.compress(c.compressed.session, c.cfg.engine.buffers)
-	if ready == nil {
-		return
+	shared := f.ready.of
+	if ready := shared.compress(c.compressed.session, c.cfg.engine.buffers); ready != &shared.plain {
+		f.replace(nil, true)
+		f.share(ready)
 	}
-	f.replace(nil, true)
-	f.share(ready)
 }

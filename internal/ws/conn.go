@@ -48,10 +48,11 @@ type Conn struct {
 	pings   pings
 	out     struct{ messages, bytes uint64 }
 
-	deaf     bool // the stream is no longer WebSocket: read and discard; guarded by readMu
-	peerDone bool // the peer's close frame came; guarded by readMu
-	pongDue  bool // a ping of this chunk is to be answered; of who reads alone
-	writing  bool // someone is the writer: everybody else only queues; guarded by writeMu
+	deaf     bool  // the stream is no longer WebSocket: read and discard; guarded by readMu
+	peerDone bool  // the peer's close frame came; guarded by readMu
+	pongDue  bool  // a ping of this chunk is to be answered; of who reads alone
+	writing  bool  // someone is the writer: everybody else only queues; guarded by writeMu
+	direct   int32 // payload of a message that is written past the queue, as long as there is none; guarded by writeMu
 }
 
 // ending is how the connection ends, as far as it is known, and how far that has come; guarded by writeMu.

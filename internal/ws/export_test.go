@@ -9,8 +9,11 @@ const ChunkSize = chunkSize
 func (c *Conn) Unaccounted() (bytes, frames, receipts int) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	if q := c.queue; q != nil {
+	switch q := c.queue; {
+	case q != nil:
 		bytes, frames, receipts = q.bytes, q.count, q.receipts
+	case c.direct > 0:
+		bytes, frames = int(c.direct), 1
 	}
 	return bytes, frames, receipts + c.pings.receipts()
 }

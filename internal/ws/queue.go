@@ -34,6 +34,9 @@ var queues = sync.Pool{New: func() any { return new(sendQueue) }}
 func (c *Conn) takeQueueLocked() *sendQueue {
 	if c.queue == nil {
 		c.queue = queues.Get().(*sendQueue)
+		if c.direct > 0 {
+			c.queue.bytes, c.queue.count, c.direct = int(c.direct), 1, 0
+		}
 	}
 	return c.queue
 }
@@ -49,7 +52,7 @@ func (c *Conn) parkQueueLocked() {
 // bufferedLocked is the payload in bytes that waits to be written.
 func (c *Conn) bufferedLocked() int {
 	if c.queue == nil {
-		return 0
+		return int(c.direct)
 	}
 	return c.queue.bytes
 }

@@ -17,6 +17,10 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 		done = nil
 	}
 	c.writeMu.Lock()
+	if b := c.directLocked(m, done); b != nil {
+		c.writeMu.Unlock()
+		return Sent{Buffered: c.write(b)}, nil
+	}
 	waits := c.waitsLocked()
 	if waits && !c.queue.room(len(m.Payload), c.cfg) {
 		c.writeMu.Unlock()
@@ -41,12 +45,17 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 		err = ErrClosing
 	}
 	if b != nil {
-		c.pump(b)
-		c.writeMu.Lock()
-		sent.Buffered = c.bufferedLocked()
-		c.writeMu.Unlock()
+		sent.Buffered = c.write(b)
 	}
 	return sent, err
+}
+
+// write is the writer of that batch, and answers what waits behind it then.
+func (c *Conn) write(b *batch) (buffered int) {
+	c.pump(b)
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	return c.bufferedLocked()
 }
 
 // Flush writes what was sent to be written later.
@@ -59,6 +68,9 @@ func (c *Conn) waitsLocked() bool { return !c.writing && c.queue != nil && c.que
 // messages that had to give way.
 func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, err error) {
 	size := len(m.Payload)
+	if c.direct > 0 {
+		c.takeQueueLocked() // which counts what is being written
+	}
 	switch {
 	case c.closing.Load() || c.over.Load():
 		return sent, nil, ErrClosing

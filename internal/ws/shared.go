@@ -2,6 +2,7 @@ package ws
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/deflate"
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -15,8 +16,8 @@ type Shared struct {
 	payload []byte
 	plain   framed
 
-	mu         sync.Mutex
-	compressed map[deflate.Kind]*sharedCompression
+	mu           sync.Mutex
+	compressions map[deflate.Kind]*sharedCompression
 }
 
 // framed is a frame of a Shared as it goes on the wire.
@@ -28,10 +29,10 @@ type framed struct {
 
 func (f *framed) payload() []byte { return f.bytes[f.header:] }
 
-// sharedCompression is made by the first who needs it, while others wait; nil: it is to be sent as it is.
+// sharedCompression is made by the first who needs it, while others wait.
 type sharedCompression struct {
 	once   sync.Once
-	framed *framed
+	framed atomic.Pointer[framed] // nil: it is not made yet; that of the plain message: nothing else is to be sent
 }
 
 // NewShared makes a frame of a message: op is wire.Text or wire.Binary. payload must not change afterwards;
@@ -49,31 +50,37 @@ func (s *Shared) frame(payload []byte, compressed bool) framed {
 	return framed{of: s, header: header, bytes: append(b, payload...)}
 }
 
-// compress answers the frame for sessions like this one, which must have no context; nil if the message is
-// to be sent as it is. What found no compressor once stays so: a broadcast does not ask for each connection.
+// compress answers the frame for sessions like this one, which must have no context. What found no compressor once stays
+// as it is: a broadcast does not ask for each connection.
 func (s *Shared) compress(session *deflate.Session, buffers *buffers) *framed {
 	c := s.compression(session.Kind())
 	c.once.Do(func() {
-		buf := buffers.Get(len(s.payload))
+		ready, buf := &s.plain, buffers.Get(len(s.payload))
 		if out, ok := session.Compress(buf, s.payload); ok {
 			f := s.frame(out, true)
-			c.framed, buf = &f, out
+			ready, buf = &f, out
 		}
 		buffers.Put(buf)
+		c.framed.Store(ready)
 	})
-	return c.framed
+	return c.framed.Load()
+}
+
+// compressed is what compress has answered for such sessions; nil if nobody has asked yet.
+func (s *Shared) compressed(session *deflate.Session) *framed {
+	return s.compression(session.Kind()).framed.Load()
 }
 
 func (s *Shared) compression(k deflate.Kind) *sharedCompression {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.compressed[k]
+	c := s.compressions[k]
 	if c == nil {
-		if s.compressed == nil {
-			s.compressed = make(map[deflate.Kind]*sharedCompression)
+		if s.compressions == nil {
+			s.compressions = make(map[deflate.Kind]*sharedCompression)
 		}
 		c = new(sharedCompression)
-		s.compressed[k] = c
+		s.compressions[k] = c
 	}
 	return c
 }

@@ -11,11 +11,10 @@ func (c *Conn) kick() {
 
 // becomeWriterLocked answers the first batch to write, which is the duty of the caller then, or nil.
 func (c *Conn) becomeWriterLocked() *batch {
-	if c.writing || c.over.Load() {
+	if c.writing || c.over.Load() || !c.owesLocked() {
 		return nil
 	}
 	b := batches.Get().(*batch)
-	b.buf = c.cfg.engine.buffers.chunk()
 	c.writing = true
 	if !c.fillLocked(b) {
 		c.freeBatch(b)
@@ -101,15 +100,23 @@ func (c *Conn) next(b *batch) bool {
 	if q := c.queue; q != nil {
 		q.bytes -= b.payload
 		q.count -= b.frames
+		c.parkQueueLocked()
 	}
+	c.direct = 0
 	c.out.messages += uint64(b.messages)
 	c.out.bytes += uint64(b.payload)
 	b.reset()
 	return c.fillLocked(b)
 }
 
+// owesLocked: there may be something to write or to tell.
+func (c *Conn) owesLocked() bool {
+	due, _ := c.closeStateLocked()
+	return due || c.queue != nil || c.pings.due()
+}
+
 // leaveLocked: the writer is done.
 func (c *Conn) leaveLocked() {
-	c.writing = false
+	c.writing, c.direct = false, 0
 	c.parkQueueLocked()
 }

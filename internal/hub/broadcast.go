@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync/atomic"
 )
 
@@ -11,28 +13,41 @@ type Target struct{ Namespace, Group, User string }
 
 // each visits the connections of the target but those excepted, without a lock. Who opens, joins or
 // becomes that user meanwhile may be missed.
+//
+// The oldest comes first. What was opened together lies together in memory, ours and the kernel's, and to reach many
+// connections is mostly to wait for memory.
 func (h *Hub) each(t Target, except map[ID]struct{}, visit func(*Conn)) {
-	wanted := func(c *Conn) {
+	members := takeBatch()
+	defer members.release()
+	h.gather(t, func(c *Conn) { members.conns = append(members.conns, c) })
+	slices.SortFunc(members.conns, byAge)
+	for _, c := range members.conns {
 		if len(except) > 0 {
 			if _, excepted := except[c.ID()]; excepted {
-				return
+				continue
 			}
 		}
 		visit(c)
 	}
+}
+
+// gather visits the connections of the target in any order.
+func (h *Hub) gather(t Target, visit func(*Conn)) {
 	switch {
 	case t.Group != "":
-		h.groups.each(setName{t.Namespace, t.Group}, wanted)
+		h.groups.each(setName{t.Namespace, t.Group}, visit)
 	case t.User != "":
-		h.users.each(setName{t.Namespace, t.User}, wanted)
+		h.users.each(setName{t.Namespace, t.User}, visit)
 	default:
 		h.registry.each(func(c *Conn) {
 			if c.endpoint.Namespace == t.Namespace {
-				wanted(c)
+				visit(c)
 			}
 		})
 	}
 }
+
+func byAge(a, b *Conn) int { return cmp.Compare(a.opened, b.opened) }
 
 // CloseAll begins the closing handshake with every connection of the target but those excepted, and
 // answers with how many. Code and reason are valid.

@@ -21,13 +21,14 @@ func captured(path, token string) string {
 // TestThreatReplayedHandshake: somebody sends again, byte by byte, what an honest client has sent. They get no more than
 // its credential still is worth, never its connection, and no answer that was meant for it.
 func TestThreatReplayedHandshake(t *testing.T) {
-	t.Parallel() // it waits most of the time
+	t.Parallel()
 	t.Run("token", replayWithToken)
 	t.Run("backend", replayToBackend)
 }
 
 // A token is good until it expires, and for a connection of its own; then the same bytes are refused.
 func replayWithToken(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	b := brokertest.Start(t, brokertest.Config(t, everyPlace+"    limits: {close_timeout: 100ms}\n"))
 	opened := bustest.Record(t, b.NATS, "holdfast.default.open.*")
 	closed := bustest.Record(t, b.NATS, "holdfast.default.close.*")
@@ -56,6 +57,7 @@ func replayWithToken(t *testing.T) {
 
 // A backend is asked about each, by an ID of its own; what it said of the first lets nobody else in.
 func replayToBackend(t *testing.T) {
+	t.Parallel()
 	d := newDoor(t, patientAdmission)
 	opened := bustest.Record(t, d.NATS, "holdfast.chat.open.*")
 	asked := d.handshakes()

@@ -40,6 +40,7 @@ type snapshot struct {
 	notControlled uint64
 	// times that callers were over their rates
 	overCalls uint64
+	asked     map[string]rpc.Asked // by identity
 
 	overRate   map[string]uint64 // by whose limit it was
 	tlsReloads map[string]uint64 // by result
@@ -74,7 +75,7 @@ func snapshotOf(h *hub.Hub, b *bus.Bus, s *rpc.Server, e *edge, engine *ws.Engin
 	return snapshot{
 		hub: h.Stats(), namespaces: e.namespaces, bus: b.Stats(), calls: s.Calls(), served: s.Served(), refused: e.refused.all(),
 		enough: e.enough.all(), keptOut: e.keptOut.all(), overRate: e.held.byLimit(engine.OverRate()),
-		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(), overCalls: s.OverRate(),
+		panics: s.Panics() + engine.Panics(), notControlled: s.RefusedConnections(), overCalls: s.OverRate(), asked: s.Asked(),
 		compression: engine.CompressionMemory(), uncompressed: engine.Uncompressed(),
 	}
 }
@@ -219,6 +220,19 @@ var clientMetrics = []metric{
 		one(func(s *snapshot) uint64 { return s.served })),
 	counter("control_over_rate_total", "Times a caller was over its rates; a call was refused, or a stream not read for a while.",
 		one(func(s *snapshot) uint64 { return s.overCalls })),
+	counter("control_identity_calls_total", "Calls of the control API by who made them, each send of a batch counted.",
+		func(s *snapshot, emit func(float64, ...string)) {
+			for identity, n := range s.asked {
+				emit(float64(n.Calls), identity)
+			}
+		}, "identity"),
+	counter("control_identity_refused_total", "Of those, the calls that were refused for want of a permission or because of rates.",
+		func(s *snapshot, emit func(float64, ...string)) {
+			for identity, n := range s.asked {
+				emit(float64(n.Denied), identity, hub.PermissionDenied.String())
+				emit(float64(n.Limited), identity, hub.RateLimited.String())
+			}
+		}, "identity", "reason"),
 	counter("control_connections_refused_total", "Connections to the control API that were over the limit.",
 		one(func(s *snapshot) uint64 { return s.notControlled })),
 	counter("panics_total", "Defects that were caught; each ended one call or one connection.",

@@ -82,6 +82,7 @@ const anything = "*"
 // everything.
 type caller struct {
 	name       string
+	counted    string // the name, or as one of many; not told to other nodes
 	verbs      verb
 	namespaces []string // names, or anything
 	groups     []string // names, or the beginning of one and "*"

@@ -36,14 +36,12 @@ func (s *Server) guardUnary(ctx context.Context, req any, method string, next gr
 	who, err := s.admit(ctx, method)
 	if err == nil {
 		message, _ := req.(proto.Message)
-		err = who.permit(method, message)
-		if err == nil && !isOpen(method) {
-			err = s.service.spending.take(who, message)
-		}
+		err = s.allow(who, method, message)
 	}
 	if err == nil {
 		resp, err = next(withCaller(ctx, who), req)
 	}
+	s.noteDenial(who, err)
 	if isAudited(method) || isRefused(err) || isForeign(err) {
 		s.audit(ctx, who, method, targetOf(req), err)
 	}
@@ -54,14 +52,12 @@ func (s *Server) guardUnary(ctx context.Context, req any, method string, next gr
 func (s *Server) guardStream(srv any, stream grpc.ServerStream, method string, next grpc.StreamHandler) error {
 	who, err := s.admit(stream.Context(), method)
 	if err == nil {
-		err = who.permit(method, nil)
-	}
-	if err == nil {
-		err = s.service.spending.take(who, nil)
+		err = s.allow(who, method, nil)
 	}
 	if err == nil {
 		err = asCaller(who, srv, stream, next)
 	}
+	s.noteDenial(who, err)
 	if isRefused(err) || isForeign(err) {
 		var target string
 		if about, ok := errors.AsType[*aboutConnection](err); ok {
@@ -70,6 +66,23 @@ func (s *Server) guardStream(srv any, stream grpc.ServerStream, method string, n
 		s.audit(stream.Context(), who, method, target, err)
 	}
 	return err
+}
+
+// allow counts a call, and says whether its caller may make it, and now.
+func (s *Server) allow(who *caller, method string, req proto.Message) error {
+	spending := &s.service.spending
+	spending.askers.of(who).calls.Add(uint64(costOf(req)))
+	if err := who.permit(method, req); err != nil || isOpen(method) {
+		return err
+	}
+	return spending.take(who, req)
+}
+
+// noteDenial counts a call for which its caller lacked a permission.
+func (s *Server) noteDenial(who *caller, err error) {
+	if isRefused(err) || isForeign(err) {
+		s.service.spending.askers.of(who).denied.Add(1)
+	}
 }
 
 // asCaller serves a stream, and no longer than its caller's token is good.

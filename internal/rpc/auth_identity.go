@@ -74,7 +74,7 @@ func NewIdentities(all []Identity, judge Judge) *Identities {
 }
 
 func (i *Identity) caller() *caller {
-	c := &caller{name: i.Name, namespaces: i.Namespaces, groups: i.Groups, rates: i.Rates}
+	c := &caller{name: i.Name, counted: i.Name, namespaces: i.Namespaces, groups: i.Groups, rates: i.Rates}
 	for _, name := range i.Verbs {
 		c.verbs |= verbOf(name)
 	}
@@ -140,7 +140,7 @@ func (ids *Identities) judged(ctx context.Context, token string) (*caller, error
 		return nil, errToken
 	}
 	c := who.caller()
-	c.expires = expires
+	c.counted, c.expires = anyToken, expires
 	return c, nil
 }
 
@@ -163,7 +163,7 @@ func (ids *Identities) bySubject(cert *x509.Certificate) (*caller, error) {
 	}
 	subject := cert.Subject.String()
 	if ids.certificate {
-		c := &caller{name: subject, verbs: verbRead | verbSend | verbClose | verbAdmin, namespaces: []string{anything}, groups: []string{anything}}
+		c := &caller{name: subject, counted: anyCertificate, verbs: verbRead | verbSend | verbClose | verbAdmin, namespaces: []string{anything}, groups: []string{anything}}
 		c.wire = encodeCaller(c)
 		return c, nil
 	}

@@ -23,6 +23,7 @@ type Rates struct {
 type spending struct {
 	rates   Rates // of whoever has none of their own
 	limited atomic.Uint64
+	askers  askers
 
 	mu    sync.Mutex
 	purse map[string]*purse // by identity; "": those who did not have to say who they are
@@ -62,6 +63,7 @@ func (s *spending) take(who *caller, req proto.Message) error {
 	}
 	if after := s.count(who, req, time.Now(), true); after > 0 {
 		s.limited.Add(1)
+		s.askers.of(who).limited.Add(1)
 		name := "callers without credentials"
 		if who != nil {
 			name = "identity " + who.name
@@ -76,6 +78,7 @@ func (s *spending) take(who *caller, req proto.Message) error {
 
 // pace counts a request of a stream, and waits until the caller is within the rates again.
 func (s *spending) pace(ctx context.Context, who *caller, req proto.Message, stop <-chan struct{}) {
+	s.askers.of(who).calls.Add(uint64(costOf(req)))
 	if s.none(who) {
 		return
 	}

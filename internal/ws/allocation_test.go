@@ -3,7 +3,9 @@
 package ws_test
 
 import (
+	"bytes"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/holdfast-broker/holdfast/internal/ws"
@@ -50,6 +52,45 @@ func TestMessageOutTakesNoAllocation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestHeldPeerCostsWhatItSent: of a peer that is held after each of many small frames, not everything that is behind a
+// frame is copied each time.
+func TestHeldPeerCostsWhatItSent(t *testing.T) {
+	offered := make(chan struct{}, 1)
+	server, client := wstest.TCP(t)
+	e := newEngine(t)
+	c, p := wstest.Connect(t, e, e.Prepare(ws.Config{}), server, client)
+	t.Cleanup(func() { c.Terminate(0) })
+	c.Start(&reluctantHandler{offered: offered}, 0)
+
+	const frames = 8000
+	sent := bytes.Repeat(wstest.Binary([]byte("x")).Append(nil), frames)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p.Raw(sent)
+	for range frames {
+		<-offered
+		c.Release(ws.HoldBusy)
+	}
+	runtime.ReadMemStats(&after)
+	if cost := (after.TotalAlloc - before.TotalAlloc) / frames; cost > 1024 {
+		t.Errorf("%d bytes of memory for each of %d frames, want 1024 at most", cost, frames)
+	}
+}
+
+// reluctantHandler takes every message when it is offered for the second time.
+type reluctantHandler struct {
+	quickHandler
+	offered chan struct{}
+	refused bool
+}
+
+func (h *reluctantHandler) OnMessage(wire.Opcode, []byte) bool {
+	if h.refused = !h.refused; h.refused {
+		h.offered <- struct{}{}
+	}
+	return !h.refused
 }
 
 func expectNoAllocation(t *testing.T, work func()) {

@@ -73,7 +73,7 @@ type ending struct {
 func (c *Conn) begin(cfg *Config, with *compressed, early []byte) {
 	c.cfg, c.compressed = cfg, with
 	if early != nil {
-		c.kept = &kept{rest: early}
+		c.kept = &kept{rest: early, memory: len(early)}
 	}
 }
 

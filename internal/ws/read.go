@@ -10,8 +10,9 @@ import (
 // kept is input that was read and not yet given to the Handler because of a hold: at most an event and
 // the rest of the chunk that it came in.
 type kept struct {
-	event wire.Event // Kind is NoEvent when only bytes are kept
-	rest  []byte
+	event  wire.Event // Kind is NoEvent when only bytes are kept
+	rest   []byte
+	memory int // bytes that rest keeps from being freed
 }
 
 // Hold keeps the connection from being read for that reason. When it returns, no further event reaches
@@ -74,7 +75,7 @@ func (c *Conn) offerKept() (more, decided bool) {
 		return false, false
 	}
 	c.kept = nil
-	more = c.digest(k.rest)
+	more = c.digest(k.rest, k)
 	return more, more
 }
 
@@ -89,12 +90,13 @@ func (c *Conn) take(chunk []byte) bool {
 func (c *Conn) process(chunk []byte) bool {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
-	return c.digest(chunk)
+	return c.digest(chunk, nil)
 }
 
-// digest gives what is in chunk to the Handler, and ends the use of it.
-func (c *Conn) digest(chunk []byte) bool {
-	more := c.feed(chunk)
+// digest gives what is in chunk to the Handler, and ends the use of it. from is where the chunk was kept before, if it
+// was.
+func (c *Conn) digest(chunk []byte, from *kept) bool {
+	more := c.feed(chunk, from)
 	c.parkReader()
 	return c.settleChunk() && more
 }
@@ -149,7 +151,7 @@ func (c *Conn) discardReader() {
 }
 
 // feed gives the events in chunk to the Handler, one by one.
-func (c *Conn) feed(chunk []byte) bool {
+func (c *Conn) feed(chunk []byte, from *kept) bool {
 	for len(chunk) > 0 {
 		if c.over.Load() || c.peerDone {
 			return false
@@ -158,7 +160,7 @@ func (c *Conn) feed(chunk []byte) bool {
 			return true
 		}
 		if c.held.Load() != 0 && !c.closing.Load() {
-			c.kept = &kept{rest: bytes.Clone(chunk)}
+			c.keep(wire.Event{}, chunk, from)
 			return false
 		}
 		event, n, fault := c.takeReader().Next(chunk)
@@ -176,7 +178,8 @@ func (c *Conn) feed(chunk []byte) bool {
 		event = c.react(event)
 		taken := c.offer(event)
 		if !taken {
-			c.keep(event, chunk)
+			c.keep(event, chunk, from)
+			c.held.Store(c.held.Load() | uint32(HoldBusy))
 		}
 		if c.cfg.engine.buffers.Put(inflated); !taken {
 			return false
@@ -197,10 +200,20 @@ func (c *Conn) arrived(e wire.Event, n int) {
 	}
 }
 
-// keep holds on to an event that the Handler did not take, and to the rest of its chunk. Both lie in
-// memory that others will use, so they are copied.
-func (c *Conn) keep(e wire.Event, rest []byte) {
+// keep holds on to an event that the Handler did not take, if any, and to the rest of its chunk. Both lie in memory
+// that others will use, so they are copied; but what comes from memory that was kept before only when that frees half of it:
+// whoever is held after every frame would have everything behind it copied each time.
+func (c *Conn) keep(e wire.Event, rest []byte, from *kept) {
+	k := from
+	if k == nil {
+		k = new(kept)
+	}
 	e.Payload = bytes.Clone(e.Payload)
-	c.kept = &kept{event: e, rest: bytes.Clone(rest)}
-	c.held.Store(c.held.Load() | uint32(HoldBusy))
+	k.event = e
+	if from == nil || len(rest) <= k.memory/2 {
+		rest = bytes.Clone(rest)
+		k.memory = len(rest)
+	}
+	k.rest = rest
+	c.kept = k
 }

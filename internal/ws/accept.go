@@ -173,9 +173,13 @@ func takeConn(w http.ResponseWriter) (nc net.Conn, early []byte, err error) {
 }
 
 func answerUpgrade(nc net.Conn, a Accepted, extensions string) error {
-	var answer strings.Builder
-	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-	field := func(name, value string) { answer.WriteString(name + ": " + value + "\r\n") }
+	answer := make([]byte, 0, 512) // enough for nearly all
+	answer = append(answer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	field := func(name, value string) {
+		for _, part := range [...]string{name, ": ", value, "\r\n"} {
+			answer = append(answer, part...)
+		}
+	}
 	field("Sec-WebSocket-Accept", wire.AcceptKey(a.key))
 	if a.Subprotocol != "" {
 		field("Sec-WebSocket-Protocol", a.Subprotocol)
@@ -186,12 +190,10 @@ func answerUpgrade(nc net.Conn, a Accepted, extensions string) error {
 	for _, f := range a.Header {
 		field(f[0], f[1])
 	}
-	answer.WriteString("\r\n")
+	answer = append(answer, "\r\n"...)
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
-	if _, err := nc.Write([]byte(answer.String())); err != nil {
-		return err
-	}
-	return nc.SetDeadline(time.Time{})
+	_, err := nc.Write(answer)
+	return err
 }

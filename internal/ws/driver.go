@@ -1,6 +1,9 @@
 package ws
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Driver is how the engine learns what happens on plain sockets. TLS is always driven portably.
 type Driver uint8
@@ -59,6 +62,7 @@ func (e *Engine) drive(nc net.Conn) *Conn {
 	if c := e.loops.adopt(nc); c != nil {
 		return c
 	}
+	_ = nc.SetDeadline(time.Time{}) // that of the handshake
 	p := &portable{stream: newStream(nc, e.buffers)}
 	p.conn.driver = p
 	return &p.conn

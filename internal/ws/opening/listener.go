@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -27,6 +28,8 @@ type Listener struct {
 	begin  sync.Once
 	ended  chan struct{}
 	others chan accepted // for Accept
+	next   chan *conn    // for a goroutine that is idle
+	idle   atomic.Int32  // those that are
 	serves sync.WaitGroup
 
 	mu      sync.Mutex
@@ -43,7 +46,7 @@ type accepted struct {
 // Listen makes a Listener for a server.
 func Listen(l net.Listener, server *http.Server) *Listener {
 	return &Listener{
-		Listener: l, Server: server, ended: make(chan struct{}), others: make(chan accepted),
+		Listener: l, Server: server, ended: make(chan struct{}), others: make(chan accepted), next: make(chan *conn),
 		reading: make(map[*conn]struct{}),
 	}
 }
@@ -77,7 +80,7 @@ func (l *Listener) Close() error {
 // Wait waits until a listener that was closed does nothing any more.
 func (l *Listener) Wait() { l.serves.Wait() }
 
-// accept gives each connection a goroutine. After an error it goes on when the server has taken that: the server waits
+// accept gives each connection to a goroutine. After an error it goes on when the server has taken that: the server waits
 // then before it accepts again, or has ended.
 func (l *Listener) accept() {
 	for {
@@ -94,7 +97,37 @@ func (l *Listener) accept() {
 			l.drop(c)
 			return
 		}
-		l.serves.Go(func() { l.serve(c) })
+		select {
+		case l.next <- c:
+		default: // nobody is idle
+			l.serves.Go(func() { l.work(c) })
+		}
+	}
+}
+
+// maxIdle is how many goroutines wait for the next connection. A new one would have to grow its stack first, which is a
+// twentieth of what a handshake takes.
+const maxIdle = 16
+
+// work serves one connection after the other.
+func (l *Listener) work(c *conn) {
+	for c != nil {
+		l.serve(c)
+		c = l.await()
+	}
+}
+
+// await answers the next connection; nil: there is none, or there are others who wait for it.
+func (l *Listener) await() *conn {
+	defer l.idle.Add(-1)
+	if l.idle.Add(1) > maxIdle {
+		return nil
+	}
+	select {
+	case c := <-l.next:
+		return c
+	case <-l.ended:
+		return nil
 	}
 }
 

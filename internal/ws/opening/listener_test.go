@@ -192,6 +192,26 @@ func TestHeadInPieces(t *testing.T) {
 	}
 }
 
+// TestManyAtOnce: nobody waits for another, and nobody is forgotten, however many came before.
+func TestManyAtOnce(t *testing.T) {
+	address := serve(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		nc, _ := take(t, w, "done")
+		_ = nc.Close()
+	})}, true)
+	for range 3 {
+		var waiting []net.Conn
+		for range 3 * maxIdle {
+			waiting = append(waiting, dial(t, address, start))
+		}
+		for _, nc := range slices.Backward(waiting) {
+			_, _ = io.WriteString(nc, upgrade+"\r\n")
+			if got := read(t, nc); got != "done" {
+				t.Fatalf("%q", got)
+			}
+		}
+	}
+}
+
 func TestTakenConnectionIsNobodyElses(t *testing.T) {
 	var log bytes.Buffer
 	server := &http.Server{

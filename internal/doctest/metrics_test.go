@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -152,5 +153,44 @@ func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	}
 	if diff := gocmp.Diff(ownMetrics(t, b), documented); diff != "" {
 		t.Errorf("metrics (-served +documented):\n%s", diff)
+	}
+}
+
+// reasonInSource is where the broker names a reason for which there was no room.
+var reasonInSource = regexp.MustCompile(`(?:newEnough|enough\.add)\("(\w+)"`)
+
+// TestReasonsForNoRoomAreThoseOfTheTable: they appear in /metrics only when they have happened.
+func TestReasonsForNoRoomAreThoseOfTheTable(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "internal/app/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range reasonInSource.FindAllStringSubmatch(string(text), -1) {
+			named = append(named, m[1])
+		}
+	}
+	var documented []string
+	for _, r := range read(t, operating).table(t, "Metrics") {
+		if bare(r["metric"]) == "holdfast_connections_refused_total" {
+			documented = words(r["how to read it"])
+		}
+	}
+	slices.Sort(named)
+	slices.Sort(documented)
+	if diff := gocmp.Diff(named, documented); diff != "" {
+		t.Errorf("reasons (-in the source +documented):\n%s", diff)
+	}
+	for _, r := range read(t, "docs/security.md").table(t, "Limits") {
+		for _, name := range words(r["metric"]) {
+			if !strings.HasPrefix(name, "holdfast_") && !slices.Contains(append(named, "connection", "ip", "user", "namespace"), name) {
+				t.Errorf("%s of %s: there is no %s", r["what"], r["of"], name)
+			}
+		}
 	}
 }

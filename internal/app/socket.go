@@ -54,7 +54,7 @@ func (s *socket) Send(m *hub.Message, done hub.Done) (hub.Sent, error) {
 	sent, err := s.ws.Send(&ws.Message{
 		Opcode: wire.Opcode(m.Opcode), Payload: m.Payload, More: m.More, Fragment: m.Fragment,
 		Compress: m.Compress, Confirmation: ws.Confirmation(m.Confirmation), ExpireAfter: m.ExpireAfter,
-		Shared: sharedOf(m), Later: m.Later,
+		Shared: sharedOf(m), Later: m.Later, Lent: m.Lent,
 	}, doneOf(done))
 	if err != nil {
 		return hub.Sent{}, s.refusal(err, len(m.Payload))

@@ -1,6 +1,9 @@
 package hub
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // rememberedRequests is how many request IDs a connection remembers.
 const rememberedRequests = 16
@@ -62,7 +65,7 @@ func (c *Conn) sendOnce(m *Message, id string, done Done) (Sent, error) {
 		c.mu.Unlock()
 		return c.repeat(q, m.Confirmation, done)
 	}
-	q := &request{id: id, answered: make(chan struct{})}
+	q := &request{id: strings.Clone(id), answered: make(chan struct{})}
 	x.requests.try(q)
 	c.mu.Unlock()
 

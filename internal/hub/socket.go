@@ -28,6 +28,8 @@ type Message struct {
 	ExpireAfter  time.Duration // 0: never
 	// Later: others may follow at once, and Socket.Flush after the last, so that they are written together.
 	Later bool
+	// Lent: Payload is a small part of something that is not to be kept for it. What is queued is a copy.
+	Lent bool
 	// Prepared is there for a whole message that goes to many sockets; else nil.
 	Prepared *Prepared
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"strings"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -20,7 +21,21 @@ type feeder struct {
 	mu         sync.Mutex            // also guards what the batches know of their failures
 	unfinished map[string]unfinished // by connection ID
 	abandoned  bool                  // nobody will continue a message
+	window     []feeding             // at most feedWindow
+	last       map[*hub.Conn]int     // where in the window the last send to a connection stands
 	cork       hub.Cork
+}
+
+// feedWindow is how many sends are looked at before they are sent: as many as make the writing a tight loop, which saves
+// a quarter of the CPU (measured), and few enough to bound what a batch takes beside itself.
+const feedWindow = 64
+
+// feeding is a send of the window.
+type feeding struct {
+	index   int       // in the batch
+	conn    *hub.Conn // nil: there is none
+	err     error     // why it cannot be sent
+	message hub.Message
 }
 
 // unfinished is a message in fragments that belongs to a stream.
@@ -31,7 +46,10 @@ type unfinished struct {
 }
 
 func (s *service) newFeeder(c *caller) feeder {
-	return feeder{service: s, caller: c, unfinished: make(map[string]unfinished)}
+	return feeder{
+		service: s, caller: c, unfinished: make(map[string]unfinished),
+		window: make([]feeding, 0, feedWindow), last: make(map[*hub.Conn]int, feedWindow),
+	}
 }
 
 // abandon gives up the unfinished messages: nobody will continue them.
@@ -57,50 +75,99 @@ func (f *feeder) feedAll(b *batch) {
 func (f *feeder) feed(b *batch, keep func(index int, r *holdfastv1.SendRequest) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer f.cork.Flush()
-	messages := make([]hub.Message, len(b.sends))
+	defer f.emptyWindow() // whatever happens
 	for i, r := range b.sends {
 		if keep != nil && !keep(i, r) {
 			continue
 		}
-		if err := f.feedOne(b, i, r, &messages[i]); err != nil {
-			b.fail(i, err)
+		f.look(b, i)
+		if len(f.window) == feedWindow {
+			f.feedWindow(b)
 		}
+	}
+	f.feedWindow(b)
+}
+
+// look takes a send into the window.
+func (f *feeder) look(b *batch, index int) {
+	f.window = append(f.window, feeding{index: index})
+	s := &f.window[len(f.window)-1]
+	if s.conn, s.err = f.service.lookupFor(f.caller, b.sends[index].GetConnectionId()); s.err == nil {
+		s.err = s.read(b)
+		f.last[s.conn] = len(f.window) - 1
 	}
 }
 
-func (f *feeder) feedOne(b *batch, index int, r *holdfastv1.SendRequest, m *hub.Message) error {
-	id := r.GetConnectionId()
+// read fills in the message.
+func (s *feeding) read(b *batch) error {
+	r := b.sends[s.index]
+	if err := readSend(&s.message, r); err != nil {
+		return err
+	}
+	if fragment := r.GetMessage().GetFragmentId(); fragment != "" {
+		return invalidFragment(fragment, "empty: the next send of the stream to the connection continues its message")
+	}
+	s.message.Lent = b.lends(s.message.Payload)
+	return nil
+}
+
+// feedWindow sends what is in the window, and empties it.
+func (f *feeder) feedWindow(b *batch) {
+	defer f.cork.Flush() // where the last send to a connection has failed, or one of its own time is later
+	for i := range f.window {
+		s := &f.window[i]
+		s.message.Later = f.last[s.conn] != i
+		if err := f.feedOne(b, s); err != nil {
+			b.fail(s.index, err)
+		}
+	}
+	f.emptyWindow()
+}
+
+func (f *feeder) emptyWindow() {
+	clear(f.window) // hold nothing back from the garbage collector
+	f.window = f.window[:0]
+	clear(f.last)
+}
+
+func (f *feeder) feedOne(b *batch, s *feeding) error {
+	id := b.sends[s.index].GetConnectionId()
 	if b.hasFailed(id) {
 		return hub.ErrSkipped
 	}
-	c, err := f.service.lookupFor(f.caller, id)
-	if p, ok := pendingOf(err); ok {
-		waits, err := f.feedLater(b, index, r, m, p)
+	if p, ok := pendingOf(s.err); ok {
+		waits, err := f.feedLater(b, s.index, p)
 		if err != nil || waits {
 			return err
 		}
-		return f.feedOne(b, index, r, m) // it is pending no longer
+		if s.conn, s.err = f.service.lookupFor(f.caller, id); s.err == nil { // it is pending no longer
+			s.err = s.read(b)
+		}
 	}
-	if err != nil {
+	if s.conn == nil {
 		delete(f.unfinished, id)
-		return err
 	}
-	return f.feedTo(c, b, index, r, m)
+	if s.err != nil {
+		return s.err
+	}
+	return f.feedTo(b, s)
 }
 
 // feedLater feeds a send when its connection is open. Those behind it that are for others go on.
-func (f *feeder) feedLater(b *batch, index int, r *holdfastv1.SendRequest, m *hub.Message, p *hub.Pending) (waits bool, err error) {
+func (f *feeder) feedLater(b *batch, index int, p *hub.Pending) (waits bool, err error) {
+	r := b.sends[index]
 	done := b.expect(index)
 	waits, err = p.Then(proto.Size(r), func(c *hub.Conn, err error) {
 		f.mu.Lock()
+		s := feeding{index: index, conn: c, err: err}
 		switch {
 		case err != nil:
 		case b.hasFailed(r.GetConnectionId()):
 			err = hub.ErrSkipped
 		default:
-			err = f.feedTo(c, b, index, r, m)
-			f.cork.Flush()
+			if err = s.read(b); err == nil {
+				err = f.feedTo(b, &s)
+			}
 		}
 		f.mu.Unlock()
 		done(hub.Outcome{Err: err})
@@ -112,21 +179,15 @@ func (f *feeder) feedLater(b *batch, index int, r *holdfastv1.SendRequest, m *hu
 }
 
 // feedTo feeds a send to its connection.
-func (f *feeder) feedTo(c *hub.Conn, b *batch, index int, r *holdfastv1.SendRequest, m *hub.Message) error {
+func (f *feeder) feedTo(b *batch, s *feeding) error {
+	r := b.sends[s.index]
 	id := r.GetConnectionId()
-	if err := readSend(m, r); err != nil {
+	if err := f.proceed(id, &s.message); err != nil {
 		return err
 	}
-	if fragment := r.GetMessage().GetFragmentId(); fragment != "" {
-		return invalidFragment(fragment, "empty: the next send of the stream to the connection continues its message")
-	}
-	if err := f.proceed(id, m); err != nil {
-		return err
-	}
-	m.Later = true
-	sent, err := b.give(index, c, m, r.GetRequestId())
-	f.cork.Hold(c, sent)
-	f.remember(id, c, m, sent, err)
+	sent, err := b.give(s.index, s.conn, &s.message, r.GetRequestId())
+	f.cork.Hold(s.conn, sent)
+	f.remember(id, s.conn, &s.message, sent, err)
 	return err
 }
 
@@ -150,7 +211,7 @@ func (f *feeder) remember(id string, c *hub.Conn, m *hub.Message, sent hub.Sent,
 	case err == nil && m.More && f.abandoned:
 		c.Abandon(sent.Fragment)
 	case err == nil && m.More:
-		f.unfinished[id] = unfinished{c, sent.Fragment, m.Opcode}
+		f.unfinished[strings.Clone(id)] = unfinished{c, sent.Fragment, m.Opcode} // the batch is not kept for it
 	case err == nil && m.Fragment != 0, errors.Is(err, gone), errors.Is(err, hub.ErrClosing):
 		delete(f.unfinished, id)
 	}

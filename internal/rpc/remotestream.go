@@ -1,10 +1,9 @@
 package rpc
 
 import (
+	"bytes"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
@@ -65,11 +64,11 @@ func (s *Server) takeBatch(key lane, c *envelope, who *caller, answer Answer) (e
 		st.abandon()
 	}
 	st.next, st.last, st.caller = c.seq+1, time.Now(), who
-	req := &holdfastv1.SendStreamRequest{}
-	if err := proto.Unmarshal(c.request, req); err != nil {
+	req := &batchRequest{}
+	if err := req.unmarshal(bytes.Clone(c.request)); err != nil {
 		return s.toldStatus(holdfastv1.ConnectionService_SendStream_FullMethodName, err, "")
 	}
-	b := &batch{sends: req.GetSends()}
+	b := &batch{sends: req.GetSends(), size: req.size}
 	b.finished = func() {
 		part, err := responsePart(b.response())
 		if err != nil {

@@ -148,6 +148,7 @@ func (s *Server) options(c *Config) []grpc.ServerOption {
 		// Without it Stop could return while methods still call the hub.
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
+		grpc.ForceServerCodecV2(newCodec()),
 	}
 	if c.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(c.TLS)))

@@ -36,6 +36,7 @@ type batch struct {
 	id uint64
 	// owned by receive
 	sends  []*holdfastv1.SendRequest
+	size   int                 // of the request, in bytes: what is kept of a send may keep all of it
 	seen   int                 // failures that failed knows of
 	failed map[string]struct{} // connections; nil while nothing has failed
 }
@@ -108,26 +109,29 @@ func (st *sendStream) receive() (err error) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		req, err := st.stream.Recv()
-		if err != nil {
+		req := &batchRequest{}
+		if err := st.stream.RecvMsg(req); err != nil {
 			<-st.slots
 			return err
 		}
 		st.send(req)
-		st.service.spending.pace(ctx, callerOf(ctx), req, st.service.stop)
+		st.service.spending.pace(ctx, callerOf(ctx), req.SendStreamRequest, st.service.stop)
 	}
 }
 
 // send gives a batch to the core and what is not its own to other nodes. It completes now if nothing in
 // it waits.
-func (st *sendStream) send(req *holdfastv1.SendStreamRequest) {
-	b := &batch{id: req.GetBatchId(), sends: req.GetSends()}
+func (st *sendStream) send(req *batchRequest) {
+	b := &batch{id: req.GetBatchId(), sends: req.GetSends(), size: req.size}
 	b.finished = func() { st.complete <- b }
 	b.begin()
 	st.feeder.feed(b, st.far.keep())
-	st.far.begin(st.stream.Context(), b, req)
+	st.far.begin(st.stream.Context(), b, req.SendStreamRequest)
 	b.end()
 }
+
+// lends: to keep that payload would be to keep much more.
+func (b *batch) lends(payload []byte) bool { return len(payload) < b.size/2 }
 
 // hasFailed reports whether an earlier send of the batch to that connection is known to have failed.
 func (b *batch) hasFailed(id string) bool {

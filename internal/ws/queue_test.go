@@ -62,6 +62,21 @@ func TestFullQueueRefusesAndTellsWhenItIsEmpty(t *testing.T) {
 	}
 }
 
+func TestLentPayloadIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{}, nil)
+		for _, s := range []string{"written at once", "queued", "queued behind it"} {
+			m := text(s)
+			m.Lent = true
+			mustSend(t, l.Conn, m, nil)
+			clear(m.Payload)
+		}
+		for _, s := range []string{"written at once", "queued", "queued behind it"} {
+			l.peer.Expect(wire.Text, s)
+		}
+	})
+}
+
 func TestMessageLargerThanTheQueueIsRefused(t *testing.T) {
 	l := connected(t, ws.Config{SendQueueBytes: 10}, nil)
 	if _, err := l.Send(binaryMessage(11), nil); !errors.Is(err, ws.ErrTooLarge) {

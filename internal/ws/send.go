@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -95,6 +96,11 @@ func (c *Conn) acceptLocked(m *Message, done Done) (sent Sent, dropped []Done, e
 
 // pushLocked answers the number of a message in fragments.
 func (c *Conn) pushLocked(m *Message, done Done) uint64 {
+	if m.Lent {
+		own := *m
+		own.Payload, own.Lent = bytes.Clone(m.Payload), false
+		m = &own
+	}
 	compress := m.Fragment == 0 && c.compresses(m)
 	q := c.takeQueueLocked()
 	if m.Fragment == 0 && !c.writing && q.pass(m, done, compress) {

@@ -71,6 +71,8 @@ type Message struct {
 	// Later: others may follow at once, and Flush after the last, so that they are written together. It has no effect
 	// on fragments.
 	Later bool
+	// Lent: Payload is a small part of something that is not to be kept for it. What is queued is a copy.
+	Lent bool
 }
 
 // Sent tells what became of a message that was taken.

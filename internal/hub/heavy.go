@@ -11,8 +11,8 @@ type weighed struct {
 	bytes uint64
 }
 
-// Shed closes the connections that hold most memory in send queues and unfinished messages, the heaviest first, as many
-// as it takes for so many bytes, and answers how many they were. It visits every connection.
+// Shed closes the connections that hold most memory in send queues and in input that waits, the heaviest first, as many as
+// it takes for so many bytes, and answers how many they were. It visits every connection.
 func (h *Hub) Shed(bytes uint64) (n int) {
 	var all []weighed
 	h.registry.each(func(c *Conn) {

@@ -111,7 +111,7 @@ type SocketState struct {
 	Closing     bool
 	Paused      bool // by Pause, or since the start
 	Buffered    uint64
-	Unfinished  uint64 // bytes of a message that the client has not sent as a whole
+	Unfinished  uint64 // bytes of input that are held: of a message that has not come as a whole, and behind a Pause, a limit or a full bus
 	RTT         time.Duration
 	MessagesOut uint64
 	BytesOut    uint64

@@ -132,6 +132,31 @@ func TestQuotaHoldsWithinAChunk(t *testing.T) {
 	})
 }
 
+// What a hold keeps of a chunk is memory of that connection, which it gives back when memory is short.
+func TestHeldInputIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 100 * 16
+		var over atomic.Uint64
+		e := newEngine(t)
+		l := pipedTo(t, e, ws.Config{}, e.NewQuota(1, 0, &over))
+		var chunk []byte
+		for range 100 {
+			chunk = wstest.Text("0123456789").Append(chunk)
+		}
+		go func() { _, _ = l.peer.Write(chunk) }()
+		synctest.Wait()
+		if got, want := l.State().Unfinished, size-16*len(l.rec.Events()); got != want {
+			t.Errorf("it holds %d bytes, want %d", got, want)
+		}
+		closed := untilClosed(l)
+		l.Shed("no memory")
+		if got := l.State().Unfinished; got != 0 {
+			t.Errorf("then it holds %d bytes", got)
+		}
+		closed()
+	})
+}
+
 // A policy that closes is for what the peer alone has done.
 func TestQuotaClosesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

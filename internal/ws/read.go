@@ -130,16 +130,19 @@ func (c *Conn) parkReader() {
 	}
 }
 
-// unfinished is how many bytes an unfinished message takes; 0 while a chunk is being processed: then it may be finished.
-func (c *Conn) unfinished() int {
+// unfinished is how many bytes of input the connection holds; 0 while a chunk is being processed: then it may be none.
+func (c *Conn) unfinished() (n int) {
 	if !c.readMu.TryLock() {
 		return 0
 	}
 	defer c.readMu.Unlock()
-	if c.reader == nil {
-		return 0
+	if c.reader != nil {
+		n = c.reader.Held()
 	}
-	return c.reader.Held()
+	if k := c.kept; k != nil {
+		n += len(k.event.Payload) + len(k.rest)
+	}
+	return n
 }
 
 func (c *Conn) discardReader() {

@@ -149,7 +149,7 @@ type State struct {
 	Closing     bool
 	Held        Hold
 	Buffered    int           // payload bytes that wait to be written
-	Unfinished  int           // bytes that a message takes that has not come as a whole
+	Unfinished  int           // bytes of input that are held: of a message that has not come as a whole, and behind a Hold
 	RTT         time.Duration // of the last answered ping; 0 before the first
 	MessagesOut uint64        // whole messages taken by the kernel
 	BytesOut    uint64        // and their payload

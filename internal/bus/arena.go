@@ -10,25 +10,30 @@ const (
 	spareChunks = 16
 )
 
-// arena hands out memory in the order in which it is given back, so that a message costs no
-// allocation of its own. It is guarded by the outbox's mutex.
+// arena hands out memory, so that a message costs no allocation of its own. Who fills a chunk takes parts of it in the
+// order in which they are given back. It is guarded by the outbox's mutex.
 type arena struct {
-	current *chunk
-	spare   []*chunk
+	spare []*chunk
 }
 
 // chunk is a piece of memory with the number of its parts in use.
 type chunk struct {
-	buf   []byte
-	parts int
+	buf     []byte
+	parts   int
+	filling bool
 }
 
-// take answers n bytes, n ≤ chunkSize, and the chunk to give them back to.
-func (a *arena) take(n int) ([]byte, *chunk) {
-	c := a.current
+// take answers n bytes, n ≤ chunkSize, of the chunk that is being filled, or of a new one, and the chunk to give them
+// back to.
+func (a *arena) take(filling **chunk, n int) ([]byte, *chunk) {
+	c := *filling
 	if c == nil || cap(c.buf)-len(c.buf) < n {
+		if c != nil {
+			c.filling = false
+		}
 		c = a.fresh()
-		a.current = c
+		c.filling = true
+		*filling = c
 	}
 	begin := len(c.buf)
 	c.buf = c.buf[:begin+n]
@@ -52,7 +57,7 @@ func (a *arena) give(c *chunk) {
 		return
 	}
 	c.buf = c.buf[:0]
-	if c != a.current && len(a.spare) < spareChunks {
+	if !c.filling && len(a.spare) < spareChunks {
 		a.spare = append(a.spare, c)
 	}
 }

@@ -64,12 +64,14 @@ func BenchmarkOutbox(b *testing.B) {
 	o := newOutbox(DefaultOutboxSize)
 	e := &hub.Event{Kind: hub.KindMessage, Conn: c, User: "ann", Seq: 1}
 	payload := make([]byte, 100)
+	batch := make([]entry, 0, batchEvents)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		o.put(e, payload)
-		if i%1000 == 0 {
-			o.published(o.tail)
-			o.release(o.tail)
+		if i%batchEvents == 0 {
+			_, batch = o.next(batch[:0], never)
+			o.published(o.log.tail)
+			o.release(o.log.tail)
 		}
 	}
 }

@@ -14,7 +14,7 @@ const (
 func (o *outbox) rewind() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.sent = o.head
+	o.sent = o.log.head
 }
 
 // next waits for events that are not yet published and copies some of their entries. It answers none
@@ -22,8 +22,8 @@ func (o *outbox) rewind() {
 func (o *outbox) next(batch []entry, over func() bool) (first uint64, _ []entry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.sent == o.tail || o.frozen {
-		if over() || o.stopping && o.head == o.tail {
+	for !o.publishableLocked() {
+		if over() || o.stopping && o.leftLocked() == 0 {
 			return 0, nil
 		}
 		o.toPublish.Wait()
@@ -32,13 +32,28 @@ func (o *outbox) next(batch []entry, over func() bool) (first uint64, _ []entry)
 		return 0, nil
 	}
 	bytes := 0
-	for i := o.sent; i < o.tail && len(batch) < batchEvents && bytes < batchBytes; i++ {
-		en := o.atLocked(i)
+	for i := o.sent; len(batch) < batchEvents && bytes < batchBytes; i++ {
+		var en *entry
+		switch {
+		case i < o.log.tail: // again
+			en = o.log.at(i)
+		case o.mayPullLocked():
+			en = o.pullLocked()
+		default:
+			return o.sent, batch
+		}
 		batch = append(batch, *en)
 		bytes += en.size
 	}
 	return o.sent, batch
 }
+
+func (o *outbox) publishableLocked() bool {
+	return !o.frozen && (o.sent < o.log.tail || o.mayPullLocked())
+}
+
+// mayPullLocked: with nothing in the log an event is published whatever its size.
+func (o *outbox) mayPullLocked() bool { return o.waits > 0 && o.flying < o.window }
 
 // published says that all events before index i are on their way to the server.
 func (o *outbox) published(i uint64) {
@@ -56,7 +71,7 @@ func (o *outbox) published(i uint64) {
 func (o *outbox) unsendable(i uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.atLocked(i).unsendable = true
+	o.log.at(i).unsendable = true
 }
 
 // unconfirmed waits until something published is not confirmed. It answers the index up to which a
@@ -64,17 +79,17 @@ func (o *outbox) unsendable(i uint64) {
 func (o *outbox) unconfirmed(over func() bool) (mark uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.sent == o.head && !over() {
+	for o.sent == o.log.head && !over() {
 		o.toConfirm.Wait()
 	}
 	return o.sent, !over()
 }
 
-// crowded reports whether publishers, or Close, wait for confirmations.
+// crowded reports whether connections, events or Close wait for confirmations.
 func (o *outbox) crowded() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.stopping || o.bytes > o.limit/2
+	return o.stopping || o.bytes > o.limit/2 || len(o.waiting) > 0 || o.flying > o.window/2
 }
 
 // state answers the oldest event that is not confirmed, and whether the server owes something: what a freeze
@@ -82,14 +97,22 @@ func (o *outbox) crowded() bool {
 func (o *outbox) state() (head uint64, some bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.head, o.head != o.tail && (!o.frozen || o.sent != o.head)
+	return o.log.head, o.leftLocked() > 0 && (!o.frozen || o.sent != o.log.head)
 }
 
-// progress answers how many events were ever taken, and how many of them confirmed.
+// progress answers how many events were ever taken, and up to which of them all are confirmed.
 func (o *outbox) progress() (taken, confirmed uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.tail, o.head
+	confirmed = o.taken
+	for _, q := range o.queues {
+		for _, l := range [...]*lane{&q.express, &q.bulk} {
+			if l.outstanding > 0 {
+				confirmed = min(confirmed, l.oldest)
+			}
+		}
+	}
+	return o.taken, confirmed
 }
 
 // wake lets both readers look again at whether their session is over.
@@ -112,5 +135,7 @@ func (o *outbox) stop() {
 func (o *outbox) left() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return int(o.tail - o.head)
+	return o.leftLocked()
 }
+
+func (o *outbox) leftLocked() int { return o.log.len() + o.waits }

@@ -131,7 +131,7 @@ func (p *Publisher) Stats() PublisherStats {
 	o := p.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	st.OutboxBytes, st.OutboxEvents, st.Waiting = o.bytes, int(o.tail-o.head), len(o.waiting)
+	st.OutboxBytes, st.OutboxEvents, st.Waiting = o.bytes, o.leftLocked(), len(o.waiting)
 	st.Published, st.Republished, st.Confirmed = o.counts.published, o.counts.republished, o.counts.confirmed
 	st.Refused, st.Dropped = o.counts.refused, o.counts.dropped
 	return st

@@ -20,6 +20,11 @@ func TestFullOutboxSaysBusyAndThenRoom(t *testing.T) {
 	n := startNode(t, process.URL, func(c *Config) { c.OutboxSize = 64 << 10 })
 	full, fullSocket := n.open(t)
 	other, otherSocket := n.open(t)
+	crowd := make([]*hub.Conn, 60)
+	for i := range crowd {
+		crowd[i], _ = n.open(t)
+	}
+	eventually(t, "all opens are confirmed", func() bool { return n.bus.Stats().Publisher.OutboxEvents == 0 })
 	process.Freeze()
 	thawed := false
 	defer func() {
@@ -29,6 +34,12 @@ func TestFullOutboxSaysBusyAndThenRoom(t *testing.T) {
 	}()
 	sent := 0
 	for full.Message(hub.Binary, make([]byte, 1000)) {
+		sent++
+	}
+	if sent < 5 || sent > 30 {
+		t.Errorf("%d messages of 1,000 bytes of one connection in an outbox of 64 KiB, want a share of it", sent)
+	}
+	for i := 0; crowd[i].Message(hub.Binary, make([]byte, 1000)); i++ {
 		sent++
 	}
 	if sent < 50 || sent > 60 {
@@ -44,7 +55,7 @@ func TestFullOutboxSaysBusyAndThenRoom(t *testing.T) {
 	if _, err := n.Open(testEndpoint, &hub.Facts{}, newFakeSocket()); err != nil {
 		t.Error(err)
 	}
-	if st := n.bus.Stats().Publisher; st.Refused != 7 || st.Waiting != 2 {
+	if st := n.bus.Stats().Publisher; st.Refused != 8 || st.Waiting != 3 {
 		t.Errorf("refused %d, waiting %d", st.Refused, st.Waiting)
 	}
 	select {
@@ -59,7 +70,7 @@ func TestFullOutboxSaysBusyAndThenRoom(t *testing.T) {
 	if !full.Message(hub.Text, []byte("again")) {
 		t.Error("no room after Room")
 	}
-	r.Wait(2 + sent + 3 + 1)
+	r.Wait(2 + len(crowd) + sent + 3 + 1)
 }
 
 // A message larger than the whole outbox must not wait for ever.

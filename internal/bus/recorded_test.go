@@ -29,19 +29,20 @@ func recorded(t testing.TB, n *node, instance string) (frozen chan bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.abandonLife)
+	t.Cleanup(func() { n.abandonLife(t) })
 	return frozen
 }
 
 // abandonLife ends the record as a death would: it stays as it is.
-func (n *node) abandonLife() {
+func (n *node) abandonLife(t testing.TB) {
+	t.Helper()
 	if n.bus.publisher.ctx.Err() != nil {
 		return // dead already
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	n.bus.publisher.outbox.freeze() // nothing more comes of this node
-	n.bus.publisher.outbox.put(&hub.Event{Kind: hub.KindWritable}, writablePayload)
+	n.bus.publisher.outbox.put(&hub.Event{Kind: hub.KindWritable, Conn: guests(t, 1, testEndpoint)[0]}, writablePayload)
 	_ = n.bus.CloseLife(ctx)
 	_ = n.bus.Close(ctx)
 }
@@ -112,7 +113,7 @@ func TestSurvivorPublishesTheClosesOfADeadNode(t *testing.T) {
 	for range 3 {
 		next(t, events)
 	}
-	dead.abandonLife()
+	dead.abandonLife(t)
 	m := next(t, events)
 	for strings.HasSuffix(m.Subject, ended.ID().String()) { // a repeat, which is allowed
 		m = next(t, events)
@@ -168,7 +169,7 @@ func TestNodeOutlivesAnOlderState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.abandonLife)
+	t.Cleanup(func() { n.abandonLife(t) })
 	server.Kill()
 	putBack := server.Keep()
 	server.Start()
@@ -213,7 +214,7 @@ func TestEarlierProcessOfTheInstanceIsRecovered(t *testing.T) {
 	c, s := before.open(t)
 	<-s.room
 	next(t, events)
-	before.abandonLife()
+	before.abandonLife(t)
 	after := startNode(t, server.URL)
 	recorded(t, after, "disk")
 	if m := next(t, events); m.Subject != "holdfast.default.close."+c.ID().String() {

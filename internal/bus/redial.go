@@ -60,7 +60,7 @@ func (p *Publisher) finished() bool {
 	o := p.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.stopping && o.head == o.tail
+	return o.stopping && o.leftLocked() == 0
 }
 
 func (p *Publisher) confirmedCount() uint64 {

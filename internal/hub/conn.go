@@ -16,6 +16,8 @@ type Conn struct {
 	opened   int64 // nanoseconds since 1970
 	key      key
 
+	Backlog Backlog
+
 	// guarded by mu
 	ended     bool
 	recording bool // the open event is not published yet: nothing else may be
@@ -27,6 +29,14 @@ type Conn struct {
 	seq    uint64
 	in     struct{ messages, bytes uint64 }
 	extras *extras // nil: there is none
+}
+
+// Backlog is what the Publisher notes of a connection at every event, in the bytes that are left of a Conn. It is guarded
+// by a lock of the Publisher's; nobody else looks at it.
+type Backlog struct {
+	Express uint8 // how much of its waits to be published soon, in a unit of the Publisher's
+	Bulk    bool  // some waits to be published later
+	Waits   bool  // to be told that there is room
 }
 
 // extras are what a connection has only once somebody has given it something, guarded by Conn.mu.

@@ -19,7 +19,9 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
@@ -424,6 +426,27 @@ func (k *keysAt) replace(keys []map[string]string) (before []map[string]string) 
 	defer k.mu.Unlock()
 	before, k.keys = k.keys, keys
 	return before
+}
+
+// TestCallersBeforeTheKeys: while the keys were never fetched a call is told that, and not that its token is bad.
+func TestCallersBeforeTheKeys(t *testing.T) {
+	keys := newKeysAt(t)
+	token := keys.add(t, "first")()
+	there := keys.replace(nil)
+	b := brokertest.Start(t, brokertest.Config(t, `
+control: {auth: {jwt: {algorithms: [EdDSA], jwks_url: "`+keys.URL+`/keys"}}}
+`))
+	client := holdfastv1.NewConnectionServiceClient(b.GRPC())
+	call := func() error {
+		_, err := client.Count(bearer(t, token), &holdfastv1.CountRequest{})
+		return err
+	}
+	err := call()
+	if code, reason := status.Code(err), reasonIn(status.Convert(err)); code != codes.Unavailable || reason != "KEYS_UNAVAILABLE" {
+		t.Errorf("without keys: %v, %s", err, reason)
+	}
+	keys.replace(there)
+	awaitBroker(t, b, "a judgement", func() bool { return status.Code(call()) == codes.PermissionDenied }) // of a good token that allows nothing
 }
 
 // TestKeysAtAURL: the broker starts without them and says 503, lets in who has a token once they are there, fetches a new key

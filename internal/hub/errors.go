@@ -50,6 +50,7 @@ const (
 	TooManyGroups
 	Unauthenticated
 	PermissionDenied
+	KeysUnavailable
 	reasonEnd
 )
 
@@ -92,6 +93,7 @@ var reasonNames = [reasonEnd]string{
 	TooManyGroups:         "TOO_MANY_GROUPS",
 	Unauthenticated:       "UNAUTHENTICATED",
 	PermissionDenied:      "PERMISSION_DENIED",
+	KeysUnavailable:       "KEYS_UNAVAILABLE",
 }
 
 // String is the name of the reason in the public schema.

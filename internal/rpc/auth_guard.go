@@ -128,8 +128,11 @@ func isRefused(err error) bool {
 	case codes.Unauthenticated, codes.PermissionDenied: // of another node
 		return true
 	}
-	r := refusalOf(err).Reason
-	return r == hub.Unauthenticated || r == hub.PermissionDenied
+	switch refusalOf(err).Reason {
+	case hub.Unauthenticated, hub.PermissionDenied, hub.KeysUnavailable:
+		return true
+	}
+	return false
 }
 
 // audit logs who did what, or tried to. A token is never among it.

@@ -42,7 +42,7 @@ var (
 	// ErrTokenExpired is of a token that was good.
 	ErrTokenExpired = unauthenticated("the bearer token has expired")
 	// ErrNoKeys is of a token that cannot be judged at present.
-	ErrNoKeys = unauthenticated("the broker could not fetch the keys for bearer tokens yet")
+	ErrNoKeys = &hub.Error{Reason: hub.KeysUnavailable, Text: "the broker could not fetch the keys for bearer tokens yet"}
 )
 
 // Identities are all who may call. They do not change.

@@ -41,12 +41,17 @@ func TestJudge(t *testing.T) {
 		if err := get("reader"); err != nil {
 			t.Errorf("the reader reads: %v", err)
 		}
-		for token, want := range map[string]string{
-			"expired": "the bearer token has expired", "early": "could not fetch the keys", "forged": "the bearer token is not known",
+		for token, want := range map[string]struct {
+			reason hub.Reason
+			text   string
+		}{
+			"expired": {hub.Unauthenticated, "the bearer token has expired"},
+			"early":   {hub.KeysUnavailable, "could not fetch the keys"},
+			"forged":  {hub.Unauthenticated, "the bearer token is not known"},
 		} {
 			err := get(token)
-			if wantRefusal(t, err, hub.Unauthenticated); !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "nobody's") {
-				t.Errorf("%s: %v, want %q", token, err, want)
+			if wantRefusal(t, err, want.reason); !strings.Contains(err.Error(), want.text) || strings.Contains(err.Error(), "nobody's") {
+				t.Errorf("%s: %v, want %q", token, err, want.text)
 			}
 		}
 		ctx := bearing(t.Context(), "Bearer reader")

@@ -71,6 +71,7 @@ var classes = map[hub.Reason]class{
 	hub.TooManyGroups:         {codes.ResourceExhausted, holdfastv1.ErrorReason_TOO_MANY_GROUPS},
 	hub.Unauthenticated:       {codes.Unauthenticated, holdfastv1.ErrorReason_UNAUTHENTICATED},
 	hub.PermissionDenied:      {codes.PermissionDenied, holdfastv1.ErrorReason_PERMISSION_DENIED},
+	hub.KeysUnavailable:       {codes.Unavailable, holdfastv1.ErrorReason_KEYS_UNAVAILABLE},
 }
 
 var (

@@ -164,8 +164,8 @@ export class NotConfirmed extends DeadlineExceeded {
 }
 
 /**
- * The broker, or the node that holds the connection, was not reached. With BUS_UNAVAILABLE and NODE_STOPPING
- * nothing was done; otherwise the outcome is unknown: retry a send with the same `requestId`.
+ * The broker, or the node that holds the connection, was not reached. With BUS_UNAVAILABLE, NODE_STOPPING and
+ * KEYS_UNAVAILABLE nothing was done; otherwise the outcome is unknown: retry a send with the same `requestId`.
  */
 export class Unavailable extends HoldfastError {
   static {

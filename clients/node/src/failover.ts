@@ -102,13 +102,20 @@ type Verdict =
   /** It may have had one. */
   | "unknown";
 
+/** Reasons of an UNAVAILABLE with which a broker says so. */
+const NOTHING_DONE: readonly (string | undefined)[] = [
+  "NODE_STOPPING",
+  "BUS_UNAVAILABLE",
+  "KEYS_UNAVAILABLE",
+];
+
 /** Judges an attempt that failed, and not because the caller gave it up. */
 export function verdictOn(error: HoldfastError): Verdict {
   if (neverLeft(error)) return "nothing done";
   // Nobody here gave it up: a node that is dying, or a proxy, has.
   if (error.code === "CANCELLED") return "unknown";
   if (error.code !== "UNAVAILABLE") return "final";
-  return error.reason === "NODE_STOPPING" || error.reason === "BUS_UNAVAILABLE" ? "nothing done" : "unknown";
+  return NOTHING_DONE.includes(error.reason) ? "nothing done" : "unknown";
 }
 
 /** One call over several addresses. */

@@ -20,6 +20,7 @@ const expected: [string, holdfast.StatusCode, new (...args: never[]) => holdfast
   ["NODE_UNREACHABLE", "UNAVAILABLE", holdfast.Unavailable],
   ["BUS_UNAVAILABLE", "UNAVAILABLE", holdfast.Unavailable],
   ["NODE_STOPPING", "UNAVAILABLE", holdfast.Unavailable],
+  ["KEYS_UNAVAILABLE", "UNAVAILABLE", holdfast.Unavailable],
   ["NOT_CONFIRMED", "DEADLINE_EXCEEDED", holdfast.NotConfirmed],
   ["NODE_NOT_FOUND", "NOT_FOUND", holdfast.NodeNotFound],
   ["TOO_MANY_GROUPS", "RESOURCE_EXHAUSTED", holdfast.TooManyGroups],

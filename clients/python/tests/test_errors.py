@@ -30,6 +30,7 @@ CASES = [
     ("UNAVAILABLE", "NODE_UNREACHABLE", holdfast.Unavailable),
     ("UNAVAILABLE", "BUS_UNAVAILABLE", holdfast.Unavailable),
     ("UNAVAILABLE", "NODE_STOPPING", holdfast.Unavailable),
+    ("UNAVAILABLE", "KEYS_UNAVAILABLE", holdfast.Unavailable),
     ("DEADLINE_EXCEEDED", "NOT_CONFIRMED", holdfast.NotConfirmed),
     ("INTERNAL", "INTERNAL_ERROR", holdfast.InternalError),
 ]

@@ -151,6 +151,9 @@ const (
 	//	  sets or clears the expiry
 	//	admin: DrainNode
 	ErrorReason_PERMISSION_DENIED ErrorReason = 38
+	// UNAVAILABLE: the broker has not yet been able to fetch the keys with which it judges bearer tokens. Nothing is known
+	// about the token of the call, and nothing was done. Retry, elsewhere or later.
+	ErrorReason_KEYS_UNAVAILABLE ErrorReason = 39
 )
 
 // Enum value maps for ErrorReason.
@@ -195,6 +198,7 @@ var (
 		36: "TOO_MANY_GROUPS",
 		37: "UNAUTHENTICATED",
 		38: "PERMISSION_DENIED",
+		39: "KEYS_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -236,6 +240,7 @@ var (
 		"TOO_MANY_GROUPS":          36,
 		"UNAUTHENTICATED":          37,
 		"PERMISSION_DENIED":        38,
+		"KEYS_UNAVAILABLE":         39,
 	}
 )
 
@@ -270,7 +275,7 @@ var File_holdfast_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xf1\x06\n" +
+	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\x87\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONNECTION_NOT_FOUND\x10\x01\x12\x13\n" +
@@ -311,7 +316,8 @@ const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\x0eNODE_NOT_FOUND\x10#\x12\x13\n" +
 	"\x0fTOO_MANY_GROUPS\x10$\x12\x13\n" +
 	"\x0fUNAUTHENTICATED\x10%\x12\x15\n" +
-	"\x11PERMISSION_DENIED\x10&BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x11PERMISSION_DENIED\x10&\x12\x14\n" +
+	"\x10KEYS_UNAVAILABLE\x10'BBZ@github.com/holdfast-broker/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_error_reason_proto_rawDescOnce sync.Once

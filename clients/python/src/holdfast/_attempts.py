@@ -20,7 +20,7 @@ part of them, so that the clients of a dead broker do not all come at once."""
 MAX_WAIT = 1.0
 """Seconds that any repeat waits at most."""
 
-_NOTHING_DONE = (Reason.NODE_STOPPING, Reason.BUS_UNAVAILABLE)
+_NOTHING_DONE = (Reason.NODE_STOPPING, Reason.BUS_UNAVAILABLE, Reason.KEYS_UNAVAILABLE)
 
 
 class Attempts:

@@ -87,3 +87,4 @@ class Reason(NamedEnum):
     TOO_MANY_GROUPS = auto()
     UNAUTHENTICATED = auto()
     PERMISSION_DENIED = auto()
+    KEYS_UNAVAILABLE = auto()

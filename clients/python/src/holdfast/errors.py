@@ -167,8 +167,8 @@ class Unavailable(HoldfastError):
     """The broker could not be reached, is stopping, or lost its bus.
 
     With NODE_UNREACHABLE, or without a reason, the outcome is unknown, unless the message says that
-    the call was not made; retry with the same `request_id`. With BUS_UNAVAILABLE and NODE_STOPPING
-    nothing was done.
+    the call was not made; retry with the same `request_id`. With BUS_UNAVAILABLE, NODE_STOPPING
+    and KEYS_UNAVAILABLE nothing was done.
     """
 
 

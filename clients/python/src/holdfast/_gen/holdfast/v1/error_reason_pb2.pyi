@@ -150,6 +150,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         sets or clears the expiry
       admin: DrainNode
     """
+    KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 39
+    """UNAVAILABLE: the broker has not yet been able to fetch the keys with which it judges bearer tokens. Nothing is known
+    about the token of the call, and nothing was done. Retry, elsewhere or later.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason says why a call was refused, beside the gRPC status code that says what class of
@@ -292,5 +296,9 @@ Every RPC needs one verb, where the broker asks for credentials:
   close: Close and Terminate of a connection, Pause, Resume, Close of a target; and Update, beside send, when it
     sets or clears the expiry
   admin: DrainNode
+"""
+KEYS_UNAVAILABLE: ErrorReason.ValueType  # 39
+"""UNAVAILABLE: the broker has not yet been able to fetch the keys with which it judges bearer tokens. Nothing is known
+about the token of the call, and nothing was done. Retry, elsewhere or later.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/holdfast-broker/holdfast/internal/brokertest"
@@ -237,6 +241,101 @@ func TestNobodyAnswersInTime(t *testing.T) {
 	if got := metric(t, d.Broker, "holdfast_connections_opened_total"); got != "0" {
 		t.Errorf("%s connections were opened", got)
 	}
+}
+
+// bashBackend is a backend that is a process of its own, hears of every handshake and answers none: bash, which speaks just
+// enough of the protocol of NATS.
+func (d *door) bashBackend() (backend *exec.Cmd, heard *bufio.Scanner) {
+	d.t.Helper()
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(d.NATS, "nats://"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	const script = `exec 3<>"/dev/tcp/$0/$1"
+printf 'CONNECT {"headers":true}\r\nSUB holdfast-in.chat.handshake doors 1\r\nPING\r\n' >&3
+exec cat <&3`
+	backend = exec.CommandContext(d.t.Context(), "bash", "-c", script, host, port)
+	out, err := backend.StdoutPipe()
+	if err == nil {
+		err = backend.Start()
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	heard = bufio.NewScanner(out)
+	hears(d.t, heard, "PONG") // so it is subscribed
+	return backend, heard
+}
+
+// hears reads until a line has that in it.
+func hears(t *testing.T, lines *bufio.Scanner, part string) string {
+	t.Helper()
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), part) {
+			return lines.Text()
+		}
+	}
+	t.Fatalf("no line with %s: %v", part, lines.Err())
+	panic("unreachable")
+}
+
+// A backend that dies over a handshake keeps its client, and who waits for that, no longer than the timeout.
+func TestBackendIsKilledWhilePending(t *testing.T) {
+	d := newDoor(t, strings.Replace(patientAdmission, "10s", "1s", 1))
+	backend, heard := d.bashBackend()
+	answered := d.knock(nil)
+	question := hears(t, heard, "connection_id")
+	var h struct {
+		ID string `json:"connection_id"`
+	}
+	if err := json.Unmarshal([]byte(question), &h); err != nil {
+		t.Fatalf("%q: %v", question, err)
+	}
+	sent := begin(t, map[string]func() error{"Send": func() error {
+		_, err := holdfastv1.NewConnectionServiceClient(d.GRPC()).Send(t.Context(), textTo(h.ID, "x"))
+		return err
+	}})
+	if err := backend.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = backend.Wait()
+	if resp := next(t, answered); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("the answer is %s with %q", resp.Status, resp.Header)
+	}
+	if err := next(t, sent); status.Code(err) != codes.NotFound {
+		t.Errorf("a send to the connection that never was: %v", err)
+	}
+	d.wantCounted("no_answer", 1)
+	d.untilMetric("holdfast_handshakes_asking", "0")
+	d.untilMetric("holdfast_admission_waiting_calls", "0")
+	if resp := next(t, d.knock(nil)); resp.StatusCode != 503 { // at once: nobody is there
+		t.Errorf("the next answer is %s", resp.Status)
+	}
+	d.wantCounted("no_responder", 1)
+}
+
+// A node that freezes while a backend is asked answers 503 in time, and so it does to whoever comes then.
+func TestNodeFreezesWhilePending(t *testing.T) {
+	server := bustest.StartProcess(t)
+	config := strings.Replace(patientAdmission, "10s", "6s", 1)
+	b := brokertest.Start(t, brokertest.Config(t, config), "--nats-url="+server.URL, "--lease-duration=2s", "--drain-timeout=1s")
+	d := &door{b, t, bustest.Dial(t, server.URL)}
+	asked := d.handshakes()
+	answered := d.knock(nil)
+	next(t, asked)
+	server.Freeze()
+	t.Cleanup(server.Thaw)
+	d.untilMetric("holdfast_life_frozen", "1")
+	if resp := next(t, d.knock(nil)); resp.StatusCode != 503 {
+		t.Errorf("who comes to a frozen node is answered with %s", resp.Status)
+	}
+	if got := metric(t, b, "holdfast_handshakes_asking"); got != "1" {
+		t.Errorf("%s handshakes are being asked about, want the one from before", got)
+	}
+	if resp := next(t, answered); resp.StatusCode != 503 {
+		t.Errorf("who came before it froze is answered with %s", resp.Status)
+	}
+	d.untilMetric("holdfast_handshakes_asking", "0")
 }
 
 func (d *door) untilMetric(series, want string) {

@@ -264,6 +264,28 @@ func TestClientThatLeavesEndsTheContext(t *testing.T) {
 	}
 }
 
+// TestTakingEndsTheLookAtTheClient: nobody else reads a connection that was taken, and its client has not left by that.
+func TestTakingEndsTheLookAtTheClient(t *testing.T) {
+	ended := make(chan error, 1)
+	address := serve(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		client := r.Context().(*presence)
+		_ = client.Done()
+		nc, _ := take(t, w, "")
+		client.watcher.Wait() // before anything comes
+		ended <- client.Err()
+		_, _ = io.CopyN(nc, io.MultiReader(strings.NewReader("taken"), nc), 10)
+		_ = nc.Close()
+	})}, true)
+	nc := dial(t, address, handshake)
+	if err := <-ended; err != nil {
+		t.Errorf("the client is here, and it was said that it left: %v", err)
+	}
+	_, _ = io.WriteString(nc, "hello")
+	if got := read(t, nc); got != "takenhello" {
+		t.Errorf("it echoed %q", got)
+	}
+}
+
 func TestContextNamesTheLocalAddress(t *testing.T) {
 	address := make(chan string, 1)
 	at := serve(t, &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -375,7 +397,7 @@ func TestConnStates(t *testing.T) {
 		"GET /taken HTTP/1.1\r\nHost: h\r\n" + upgrade + "\r\n":   {accepted, taken},
 		"GET /refused HTTP/1.1\r\nHost: h\r\n" + upgrade + "\r\n": {accepted, closed},
 		start + "\r\n": {accepted, accepted, active, closed},
-		"GET /left HTTP/1.1\r\nHost: h\r\nX: Y\n": {accepted, accepted, active, closed},
+		"GET /left HTTP/1.1\r\nHost: h\r\nX: Y\r\n": {accepted, accepted, active, closed},
 	} {
 		nc := dial(t, address, sent)
 		_ = nc.(*net.TCPConn).CloseWrite()

@@ -1,11 +1,15 @@
 package rpc
 
 import (
+	"context"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -92,6 +96,52 @@ func TestThreatControlFloodOfCalls(t *testing.T) {
 	if b.server.OverRate() == 0 {
 		t.Error("it is not counted")
 	}
+}
+
+// TestThreatControlFloodOfOneTenant: whoever floods the control API uses up what is theirs, and nothing of what another
+// may ask for, in single calls and in streams.
+func TestThreatControlFloodOfOneTenant(t *testing.T) {
+	const allowed = 20
+	ids := NewIdentities([]Identity{identity("flooder", Verbs...), identity("tenant", Verbs...)}, nil)
+	b := start(t, Config{Rates: Rates{Calls: allowed}, Identities: func() *Identities { return ids }})
+	id, socket := b.open(t)
+	flood, end := context.WithCancel(t.Context())
+	defer end()
+	var floods sync.WaitGroup
+	var refused atomic.Int64
+	over := make(chan struct{})
+	for range 8 {
+		floods.Go(func() {
+			for flood.Err() == nil {
+				_, err := b.client.Count(as(flood, "flooder"), &holdfastv1.CountRequest{})
+				if status.Code(err) == codes.ResourceExhausted && refused.Add(1) == allowed {
+					close(over)
+				}
+			}
+		})
+	}
+	<-over
+	for n := range allowed / 2 {
+		if _, err := b.client.Count(as(t.Context(), "tenant"), &holdfastv1.CountRequest{}); err != nil {
+			t.Fatalf("call %d of the other tenant: %v", n, err)
+		}
+	}
+	stream, err := b.client.SendStream(as(t.Context(), "tenant"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &holdfastv1.SendStreamRequest{BatchId: 1}
+	for range allowed/2 - 1 { // the stream itself is a call
+		req.Sends = append(req.Sends, send(id, text("x")))
+	}
+	if err := stream.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := stream.Recv(); err != nil || len(resp.GetFailures()) > 0 || len(socket.Record().Messages) != len(req.GetSends()) {
+		t.Errorf("the batch of the other tenant: %v, %v, %d messages", resp, err, len(socket.Record().Messages))
+	}
+	end()
+	floods.Wait()
 }
 
 // TestThreatControlFloodOfBatches: a stream is not read until what it asked for is paid, and nothing of it is lost.

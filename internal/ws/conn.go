@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/ws/wire"
@@ -155,11 +156,22 @@ func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail str
 
 // streamEnded ends the connection when its stream did.
 func (c *Conn) streamEnded(err error) {
-	detail := err.Error()
 	if errors.Is(err, io.EOF) {
-		detail = "stream ended without a close frame"
+		c.finishWith(Transport, "stream ended without a close frame")
+		return
 	}
-	c.finishWith(Transport, detail)
+	c.streamFailed(err)
+}
+
+// streamFailed ends the connection when its stream failed. A timeout is the kernel's, to which the peer has acknowledged
+// nothing for as long as the heartbeat allows (see limitUnacknowledged): whichever of the two notices first, it is one
+// cause.
+func (c *Conn) streamFailed(err error) {
+	cause := Transport
+	if c.cfg.HeartbeatInterval > 0 && errors.Is(err, syscall.ETIMEDOUT) {
+		cause = PingTimeout
+	}
+	c.finishWith(cause, err.Error())
 }
 
 // deafen ends the connection after a panic, when the rest of the chunk that was being read is lost.

@@ -105,8 +105,11 @@ func TestSlowReaderIsNotTakenForADeadOne(t *testing.T) {
 	for read := 0; read < 1<<20-128<<10; { // what is left may be on the peer's side already
 		time.Sleep(3 * timeout / 64)
 		n, err := l.peer.Read(buf)
-		if err != nil || l.rec.Ended() {
+		if err != nil {
 			t.Fatalf("the slow reader was cut off: %v", err)
+		}
+		if l.rec.Ended() {
+			t.Fatalf("the slow reader was cut off after %d bytes: %+v", read, l.rec.End())
 		}
 		read += n
 	}
@@ -116,6 +119,20 @@ func TestSlowReaderIsNotTakenForADeadOne(t *testing.T) {
 	}
 	if d := time.Since(start); d > 10*timeout {
 		t.Errorf("a peer that reads nothing was given up after %v", d)
+	}
+}
+
+// Nothing is asked of a peer that is not read, but the kernel sees that it takes nothing.
+func TestHeldPeerThatTakesNothingIsGivenUp(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux gives a peer up that acknowledges nothing")
+	}
+	l := connected(t, ws.Config{HeartbeatInterval: time.Second, HeartbeatTimeout: 200 * time.Millisecond}, nil)
+	l.Hold(ws.HoldPaused)
+	_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	mustSend(t, l.Conn, binaryMessage(1<<20), nil)
+	if end := l.rec.End(); end.Cause != ws.PingTimeout || end.Code != wire.AbnormalClosure {
+		t.Errorf("ended as %+v", end)
 	}
 }
 

@@ -132,7 +132,7 @@ func (p *polled) unreadable(events uint32) {
 		return
 	}
 	if err := socketError(int(p.fd)); err != nil {
-		p.conn.finishWith(Transport, err.Error())
+		p.conn.streamFailed(err)
 		return
 	}
 	p.deaf = true

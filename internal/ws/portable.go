@@ -61,7 +61,7 @@ func (p *portable) awaitInput() bool {
 func (p *portable) awaitReadable() {
 	for !p.conn.readable() {
 		if err := p.watch(p.conn.readable); err != nil {
-			p.conn.finishWith(Transport, err.Error())
+			p.conn.streamFailed(err)
 		}
 	}
 }

@@ -53,7 +53,9 @@ func (c *Conn) Send(m *Message, done Done) (Sent, error) {
 
 // write is the writer of that batch, and answers what waits behind it then.
 func (c *Conn) write(b *batch) (buffered int) {
-	c.pump(b)
+	if c.pump(b) {
+		return 0
+	}
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	return c.bufferedLocked()

@@ -27,10 +27,10 @@ func (c *Conn) becomeWriterLocked() *batch {
 // is not to write for everybody else for ever.
 const maxInline = 16
 
-// pump is the writer until nothing is left. It never waits: when the stream is full it hands over.
-func (c *Conn) pump(b *batch) {
+// pump is the writer until nothing is left, which it answers. It never waits: when the stream is full it hands over.
+func (c *Conn) pump(b *batch) (done bool) {
 	if b == nil {
-		return
+		return true
 	}
 	for count := 1; c.compress(b); count++ {
 		c.announce(b)
@@ -40,13 +40,15 @@ func (c *Conn) pump(b *batch) {
 		}
 		if b.written < b.n {
 			c.driver.handOver(b)
-			return
+			return false
 		}
 		if c.wrote(b); !c.next(b) {
+			done = true
 			break
 		}
 	}
 	c.wroteAll(b)
+	return done
 }
 
 func (c *Conn) writeNow(b *batch, count int) error {
@@ -86,7 +88,7 @@ func (c *Conn) wrote(b *batch) {
 // writeFailed ends the connection; the writer is it no more. Who reads finds out and answers the rest.
 func (c *Conn) writeFailed(b *batch, err error) {
 	c.answer(b.dones, ErrClosing)
-	c.finishWith(Transport, err.Error())
+	c.streamFailed(err)
 	c.writeMu.Lock()
 	c.leaveLocked()
 	c.writeMu.Unlock()

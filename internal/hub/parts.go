@@ -19,7 +19,7 @@ func inParts(conns []*Conn, do func(part []*Conn)) {
 	defer func() {
 		others.Wait()
 		if p := panicked.Load(); p != nil {
-			panic(*p)
+			panic(*p) //nolint:forbidigo // it was one already, and belongs to who called
 		}
 	}()
 	for i := 1; i < n; i++ {

@@ -97,7 +97,8 @@ func TestSlowReaderIsNotTakenForADeadOne(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells how much the peer has acknowledged")
 	}
-	const timeout = time.Second // a busy machine may stand still for a third of it
+	t.Parallel()
+	const timeout = 2 * time.Second // a busy machine may stand still for a third of it
 	l := connected(t, ws.Config{HeartbeatInterval: timeout, HeartbeatTimeout: timeout}, nil)
 	_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	mustSend(t, l.Conn, binaryMessage(1<<20), nil)
@@ -127,6 +128,7 @@ func TestHeldPeerThatTakesNothingIsGivenUp(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux gives a peer up that acknowledges nothing")
 	}
+	t.Parallel()
 	l := connected(t, ws.Config{HeartbeatInterval: time.Second, HeartbeatTimeout: 200 * time.Millisecond}, nil)
 	l.Hold(ws.HoldPaused)
 	_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)

@@ -88,10 +88,9 @@ demo: ## Runs the broker with a demo backend and a chat page.
 .PHONY: test
 test: test-go test-python test-node ## Tests everything: Go, Python, Node and the browser.
 
-# Three packages at a time, as many tests wait more than they work.
 .PHONY: test-go
 test-go: build $(installed) .cache/python.installed .cache/chromium.path ## Tests the Go code; the browser tests are among these.
-	CHROME_BIN="$${CHROME_BIN:-$$(cat .cache/chromium.path)}" go test $(race) -p 3 ./...
+	CHROME_BIN="$${CHROME_BIN:-$$(cat .cache/chromium.path)}" go test $(race) ./...
 # The model of the life record is not built with -race: one goroutine through a million states has no races.
 	$(if $(race),go test -run Model ./internal/bus/life)
 

@@ -52,12 +52,12 @@ func (l *lab) paced(ctx context.Context, peer string, rate float64) (rtt *client
 	}
 	defer pool.Abort()
 	t := newTraffic(pool, tailConns, 0)
-	t.paced = true
-	due := 0.0
+	t.paced, t.rtt = true, &client.Histogram{} // also for a machine that stands still until the time is over
+	due, warmed := 0.0, false
 	warm := client.Now() + int64(warmUp)
 	err = pool.Pace(ctx, warmUp+2*l.duration, tailTick, func(at int64) {
-		if t.rtt == nil && at >= warm {
-			t.rtt = &client.Histogram{}
+		if !warmed && at >= warm {
+			warmed, t.rtt = true, &client.Histogram{}
 		}
 		for due += rate * tailTick.Seconds(); due >= 1; due-- {
 			t.send(t.turn(), at)

@@ -168,6 +168,7 @@ var starters = map[string]string{
 	"internal/bus/serverstop.go":      "the embedded server's end; Shutdown waits as long as it may",
 	"internal/bus/session.go":         "confirmer and watchdog of one connection to NATS; the session's end waits",
 	"internal/demo/actions.go":        "calls of the demo; Run waits",
+	"internal/hub/parts.go":           "the parts of a broadcast; Broadcast waits",
 	"internal/hub/shutdown.go":        "the wait for the last connection; Shutdown waits",
 	"internal/jwt/remote.go":          "the fetcher of keys; Remote.Close waits",
 	"internal/rpc/guests.go":          "calls of other nodes; Stop waits as long as it may, and then the bus ends them",

@@ -85,10 +85,14 @@ func TestIdleCompressorsGiveWay(t *testing.T) {
 // TestManyConnectionsStayBelowTheCeiling, and nothing that they say changes.
 func TestManyConnectionsStayBelowTheCeiling(t *testing.T) {
 	pool := ceiling(3 << 20)
-	var wg sync.WaitGroup
-	for n := range 16 { // of which those with contexts keep 1 MiB
+	var sessions [16]struct{ server, client *Session }
+	for n := range sessions { // of which those with contexts keep 1 MiB
 		agreed := params(15, 15, n%2 == 0)
-		s, client := mustOpen(t, pool, agreed, 1+n%9), mustOpen(t, pool, swapped(agreed), 1)
+		sessions[n].server, sessions[n].client = mustOpen(t, pool, agreed, 1+n%9), mustOpen(t, pool, swapped(agreed), 1)
+	}
+	var wg sync.WaitGroup
+	for n, with := range sessions {
+		s, client := with.server, with.client
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(n), 0))
 			for range 50 {

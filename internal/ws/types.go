@@ -118,7 +118,7 @@ const (
 	MessageTooBig        // the peer's message was over the limit
 	SlowConsumer         // the send queue was full and the policy is QueueClose
 	Abandoned            // a message in fragments was not continued
-	PingTimeout          // no sign of life after a ping
+	PingTimeout          // no sign of life after a ping, or, on Linux, nothing sent was acknowledged
 	Transport            // the stream ended or failed without a close frame
 	Panic                // a Handler panicked
 	Idle                 // no message for Config.IdleTimeout

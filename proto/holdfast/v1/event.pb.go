@@ -96,7 +96,8 @@ const (
 	Closed_SLOW_CONSUMER Closed_Cause = 6
 	// A backend began a message in fragments and did not go on with it. Sent code 1011.
 	Closed_MESSAGE_ABANDONED Closed_Cause = 7
-	// No sign of life within the heartbeat's timeout after a ping.
+	// No sign of life within the heartbeat's timeout after a ping; or, where the kernel tells, nothing of what was sent
+	// was acknowledged for about as long, which also ends a paused connection.
 	Closed_PING_TIMEOUT Closed_Cause = 8
 	// No message went either way for the endpoint's `idle_timeout`. Sent code 1001.
 	Closed_IDLE_TIMEOUT Closed_Cause = 9

@@ -240,7 +240,8 @@ export enum Closed_Cause {
   MESSAGE_ABANDONED = 7,
 
   /**
-   * No sign of life within the heartbeat's timeout after a ping.
+   * No sign of life within the heartbeat's timeout after a ping; or, where the kernel tells, nothing of what was sent
+   * was acknowledged for about as long, which also ends a paused connection.
    *
    * @generated from enum value: PING_TIMEOUT = 8;
    */

@@ -80,7 +80,9 @@ class Closed(_message.Message):
         MESSAGE_ABANDONED: Closed._Cause.ValueType  # 7
         """A backend began a message in fragments and did not go on with it. Sent code 1011."""
         PING_TIMEOUT: Closed._Cause.ValueType  # 8
-        """No sign of life within the heartbeat's timeout after a ping."""
+        """No sign of life within the heartbeat's timeout after a ping; or, where the kernel tells, nothing of what was sent
+        was acknowledged for about as long, which also ends a paused connection.
+        """
         IDLE_TIMEOUT: Closed._Cause.ValueType  # 9
         """No message went either way for the endpoint's `idle_timeout`. Sent code 1001."""
         EXPIRED: Closed._Cause.ValueType  # 10
@@ -118,7 +120,9 @@ class Closed(_message.Message):
     MESSAGE_ABANDONED: Closed.Cause.ValueType  # 7
     """A backend began a message in fragments and did not go on with it. Sent code 1011."""
     PING_TIMEOUT: Closed.Cause.ValueType  # 8
-    """No sign of life within the heartbeat's timeout after a ping."""
+    """No sign of life within the heartbeat's timeout after a ping; or, where the kernel tells, nothing of what was sent
+    was acknowledged for about as long, which also ends a paused connection.
+    """
     IDLE_TIMEOUT: Closed.Cause.ValueType  # 9
     """No message went either way for the endpoint's `idle_timeout`. Sent code 1001."""
     EXPIRED: Closed.Cause.ValueType  # 10

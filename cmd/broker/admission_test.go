@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -401,18 +402,37 @@ func TestClientLeavesWhilePending(t *testing.T) {
 	d.untilMetric(`holdfast_handshake_answers_dropped_total{why="late"}`, "1")
 }
 
-// A drain does not wait for a silent backend: pending handshakes are told to come back.
+// A drain does not wait for a silent backend: pending handshakes are told to come back, every one, before the broker ends.
 func TestDrainWhilePending(t *testing.T) {
-	d := newDoor(t, strings.Replace(patientAdmission, "10s", "1m", 1)+"clients: {handshake_timeout: 1m}\n")
-	asked := d.handshakes()
-	answered := d.knock(nil)
-	next(t, asked)
-	d.Signal(syscall.SIGTERM)
-	if resp := next(t, answered); resp.StatusCode != 503 {
-		t.Errorf("the answer is %s", resp.Status)
-	}
-	if code := d.Wait(); code != 0 {
-		t.Errorf("the broker exited with %d", code)
+	const crowd = 100
+	admission := strings.Replace(patientAdmission, "10s", "1m", 1) + "clients: {handshake_timeout: 1m}\n"
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	writeCertificate(t, cert, key, 1)
+	for name, listen := range map[string]string{
+		"plain": "",
+		"TLS":   fmt.Sprintf("listen: [{address: '127.0.0.1:0', tls: {cert: %q, key: %q}}]\n", cert, key),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, admission+listen)
+			asked := d.handshakes()
+			answered := make([]<-chan *http.Response, crowd)
+			for i := range answered {
+				answered[i] = d.knock(nil)
+			}
+			for range answered {
+				next(t, asked)
+			}
+			d.Signal(syscall.SIGTERM)
+			for _, answer := range answered {
+				if resp := next(t, answer); resp.StatusCode != 503 {
+					t.Errorf("the answer is %s", resp.Status)
+				}
+			}
+			if code := d.Wait(); code != 0 {
+				t.Errorf("the broker exited with %d", code)
+			}
+		})
 	}
 }
 

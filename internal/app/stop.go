@@ -24,9 +24,7 @@ func (b *broker) stop(ctx context.Context) error {
 		b.control.Stop(ctx) // with the last events for watches of other nodes
 	}
 	err := b.closeBus(ctx)
-	if b.clients != nil {
-		_ = b.clients.Close()
-	}
+	b.stopClients(ctx)
 	if b.ops != nil {
 		_ = b.ops.Close()
 	}
@@ -46,6 +44,22 @@ func (b *broker) stop(ctx context.Context) error {
 		b.data.close()
 	}
 	return err
+}
+
+// lastAnswers is how long handshakes that a drain has refused are waited for at most: each has its answer by then, and who
+// has not even begun one is not waited for longer.
+const lastAnswers = time.Second
+
+// stopClients ends the client port when every handshake that it was asked has its answer.
+func (b *broker) stopClients(ctx context.Context) {
+	if b.clients == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastAnswers)
+	defer cancel()
+	if b.clients.Shutdown(ctx) != nil {
+		_ = b.clients.Close()
+	}
 }
 
 func closeListener(l net.Listener) {

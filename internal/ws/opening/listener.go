@@ -34,7 +34,7 @@ type Listener struct {
 
 	mu      sync.Mutex
 	closed  bool
-	reading map[*conn]struct{} // those that are neither taken nor the server's yet
+	pending map[*conn]*presence // those that are neither taken nor the server's yet; nil: no handler has seen it
 }
 
 // accepted is what Accept answers.
@@ -47,7 +47,7 @@ type accepted struct {
 func Listen(l net.Listener, server *http.Server) *Listener {
 	return &Listener{
 		Listener: l, Server: server, ended: make(chan struct{}), others: make(chan accepted), next: make(chan *conn),
-		reading: make(map[*conn]struct{}),
+		pending: make(map[*conn]*presence),
 	}
 }
 
@@ -62,7 +62,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the listener and all connections that it reads.
+// Close ends the listener, the connections whose heads it reads, and the contexts of the requests that the handler has:
+// their connections end with their answers.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,13 +72,17 @@ func (l *Listener) Close() error {
 	}
 	l.closed = true
 	close(l.ended)
-	for c := range l.reading {
-		_ = c.Close()
+	for c, client := range l.pending {
+		if client == nil {
+			_ = c.Close()
+		} else {
+			client.cancel()
+		}
 	}
 	return l.Listener.Close()
 }
 
-// Wait waits until a listener that was closed does nothing any more.
+// Wait waits until a listener that was closed does nothing any more, and the last answer is sent.
 func (l *Listener) Wait() { l.serves.Wait() }
 
 // accept gives each connection to a goroutine. After an error it goes on when the server has taken that: the server waits
@@ -93,7 +98,7 @@ func (l *Listener) accept() {
 		}
 		c := &conn{Conn: nc}
 		l.tell(c, http.StateNew)
-		if !l.add(c) {
+		if !l.add(c, nil) {
 			l.drop(c)
 			return
 		}
@@ -141,11 +146,12 @@ func (l *Listener) leave(a accepted) bool {
 	}
 }
 
-func (l *Listener) add(c *conn) bool {
+// add counts a connection, or says who waits for its answer; false if the listener is closed.
+func (l *Listener) add(c *conn, client *presence) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.reading[c] = struct{}{}
+		l.pending[c] = client
 	}
 	return !l.closed
 }
@@ -154,7 +160,7 @@ func (l *Listener) add(c *conn) bool {
 func (l *Listener) release(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.reading, c)
+	delete(l.pending, c)
 }
 
 func (l *Listener) drop(c *conn) {
@@ -218,6 +224,11 @@ func (l *Listener) handOver(c *conn, read []byte) {
 // the answer.
 func (l *Listener) answer(c *conn, r *http.Request, early []byte) {
 	client := newPresence(c.Conn)
+	if !l.add(c, client) {
+		client.end()
+		l.drop(c)
+		return
+	}
 	a := &answerWriter{listener: l, conn: c, early: early, client: client}
 	defer func() {
 		if v := recover(); v != nil && l.Server.ErrorLog != nil {

@@ -408,13 +408,14 @@ func TestConnStates(t *testing.T) {
 	}
 }
 
-// TestClose: connections that are read end at once, one that is answered when it is.
+// TestClose: connections that are read end at once; one that is answered has its answer first, and its handler is told.
 func TestClose(t *testing.T) {
 	asked := make(chan struct{})
 	s := newStates()
-	server := &http.Server{ConnState: s.note, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ConnState: s.note, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(asked)
 		<-r.Context().Done()
+		w.WriteHeader(http.StatusServiceUnavailable)
 	})}
 	address := serve(t, server, true)
 	silent := dial(t, address, "GET")
@@ -422,10 +423,11 @@ func TestClose(t *testing.T) {
 	answered := dial(t, address, handshake)
 	<-asked
 	_ = server.Close()
-	for _, nc := range []net.Conn{silent, answered} {
-		if _, err := io.Copy(io.Discard, nc); err != nil && strings.Contains(err.Error(), "timeout") {
-			t.Error("a connection outlives the listener")
-		}
+	if n, err := io.Copy(io.Discard, silent); n > 0 || err != nil && strings.Contains(err.Error(), "timeout") {
+		t.Errorf("a connection outlives the listener: %d bytes, %v", n, err)
+	}
+	if got := read(t, answered); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+		t.Errorf("the answer is %q", got)
 	}
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("somebody still listens")

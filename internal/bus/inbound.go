@@ -111,7 +111,8 @@ func (in *inbound) deliverTo(c *hub.Conn, err error, m *nats.Msg) {
 	in.settle(m, sent, err)
 }
 
-// settle counts a reply, and answers one that is a request.
+// settle counts a reply, and answers one that is a request. Where the answer goes, whoever asks has chosen: it must not be
+// where he may not publish himself.
 func (in *inbound) settle(m *nats.Msg, sent hub.Sent, err error) {
 	if err != nil {
 		in.mu.Lock()
@@ -120,7 +121,7 @@ func (in *inbound) settle(m *nats.Msg, sent hub.Sent, err error) {
 	} else {
 		in.delivered.Add(1)
 	}
-	if m.Reply == "" {
+	if m.Reply == "" || in.subjects.reserved(m.Reply) {
 		return
 	}
 	if err := m.Respond(appendVerdict(nil, verdictOf(sent, err))); err != nil {

@@ -136,7 +136,7 @@ func TestRepliesThatComeTogetherAreWrittenTogether(t *testing.T) {
 		publish("", "x")
 		want = append(want, "x later")
 	}
-	publish("_HOLDFAST.test", "asked")
+	publish("_INBOX.test", "asked")
 	publish("", "enough")
 	publish("", "y")
 	publish("", "refused")

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
 // startGuarded is an embedded server that lets these users in, and a connection that may do everything.
@@ -226,6 +227,35 @@ func TestThreatReplierSendsToNoOtherNamespace(t *testing.T) {
 	}
 	p.mustNotPublish(append(foreign, "holdfast-in.chat.group.lobby", "holdfast-in.chat.handshake")...)
 	p.mustNotHear("holdfast.default.>", "holdfast-in.chat.>", "_INBOX.>")
+}
+
+// Whoever may ask for a verdict chooses where it goes. We may publish to more subjects than he, and do not lend him that.
+func TestThreatVerdictsSpeakForNobody(t *testing.T) {
+	u := user("worker", RoleAnswerer)
+	u.MaxResponses = 100
+	s, broker := startGuarded(t, u)
+	n := startNode(t, s.URL(), func(c *Config) { c.Auth = s.Auth() })
+	serve(t, n)
+	p := dialAs(t, s, u)
+	heard, asked := party{Conn: broker, t: t}.hears(">"), p.hears("holdfast.chat.message.*")
+	c, _ := n.open(t)
+	subject := string(n.bus.inbound.subjects.AppendReply(nil, "chat", []byte(c.ID().String()), hub.Text))
+	say(t, broker, "holdfast.chat.message.x", subject, "hi")
+	m := receive(t, asked, "hi")
+	for _, to := range append(foreign, "holdfast-in.default.group.lobby", "$JS.API.STREAM.PURGE."+LifeStream, "_INBOX.worker.x") {
+		say(t, p.Conn, m.Reply, to, "x")
+	}
+	for {
+		m, err := heard.NextMsg(10 * time.Second)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case m.Subject == "_INBOX.worker.x": // what was asked for last
+			return
+		case strings.HasPrefix(string(m.Data), `{"code":`):
+			t.Errorf("a verdict went to %s", m.Subject)
+		}
+	}
 }
 
 func TestThreatPublisherHearsNothing(t *testing.T) {

@@ -75,6 +75,16 @@ func (s Subjects) AppendReply(dst []byte, namespace string, id []byte, op hub.Op
 	return append(dst, ".b"...)
 }
 
+// reserved: a subject of ours, or of the server. To those we may publish, and others may not.
+func (s Subjects) reserved(subject string) bool {
+	for _, prefix := range []string{s.events + ".", s.inbound + ".", peerPrefix, "$"} {
+		if strings.HasPrefix(subject, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // Replies is what a node subscribes to, for the replies to all its connections.
 func (s Subjects) Replies(node hub.NodeID) string {
 	return s.inbound + ".*.reply." + string(node) + ".>"

@@ -127,7 +127,6 @@ export class EventStream<K extends EventKind = EventKind> implements AsyncIterab
     this.#events = [];
     this.#head = 0;
     this.#finish(cancelledBy(signal));
-    void this.close();
   }
 
   #push(event: EventOf<K>, bytes: number): void {
@@ -135,7 +134,6 @@ export class EventStream<K extends EventKind = EventKind> implements AsyncIterab
     if (this.#bytes + bytes > this.#maxBytes && this.#bytes > 0) {
       const message = `more than ${this.#maxBytes} bytes of events wait for the loop`;
       this.#finish(errorOf(message, { code: "RESOURCE_EXHAUSTED", reason: "EVENTS_LAGGED" }));
-      void this.close();
       return;
     }
     this.#events.push({ event, bytes });
@@ -151,8 +149,13 @@ export class EventStream<K extends EventKind = EventKind> implements AsyncIterab
     this.#head = 0;
   }
 
+  /**
+   * Ends the loop. The source ends with it: a subscription that stayed would take events of its queue group from
+   * those who still listen.
+   */
   #finish(error: Error | undefined): void {
     this.#end ??= { error };
     this.#wake?.();
+    void this.close();
   }
 }

@@ -90,6 +90,22 @@ describe("event stream", () => {
     await assert.rejects(drain(it.stream), /no permission/);
   });
 
+  test("a source that failed, or could not begin, is closed: nobody takes what it would still get", async () => {
+    for (const end of [
+      open(1000, Promise.reject(new Error("away"))),
+      ...[new Error("unreadable"), undefined].map((error) => {
+        const it = open();
+        if (error) it.sink.fail(error);
+        else it.sink.end();
+        return it;
+      }),
+    ]) {
+      await drain(end.stream).catch(() => {});
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.deepEqual([end.stops, end.closed], [1, 1]);
+    }
+  });
+
   test("aborting ends the loop with Cancelled and closes the source", async () => {
     const abort = new AbortController();
     const it = open(1000, Promise.resolve(), abort.signal);

@@ -2,7 +2,7 @@ import { create, type MessageShape } from "@bufbuild/protobuf";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import type { ControlChannel } from "./control.js";
 import { errorOf } from "./error-of.js";
-import type { HoldfastError } from "./errors.js";
+import { HoldfastError } from "./errors.js";
 import {
   ConnectionService,
   type SendRequestSchema,
@@ -30,7 +30,10 @@ export interface BatchStreamEvents {
 
 /** One SendStream call: batches out, one answer for each in. */
 export class BatchStream {
-  readonly #call: ClientDuplexStream<MessageShape<typeof SendStreamRequestSchema>, SendStreamResponse>;
+  /** Absent when it could not begin. */
+  readonly #call:
+    | ClientDuplexStream<MessageShape<typeof SendStreamRequestSchema>, SendStreamResponse>
+    | undefined;
   readonly #open = new Map<bigint, readonly BatchItem[]>();
   readonly #events: BatchStreamEvents;
   #nextId = 1n;
@@ -38,7 +41,17 @@ export class BatchStream {
 
   constructor(control: ControlChannel, events: BatchStreamEvents) {
     this.#events = events;
-    this.#call = control.bidiStream(ConnectionService.method.sendStream);
+    try {
+      this.#call = control.bidiStream(ConnectionService.method.sendStream);
+    } catch (cause) {
+      // The caller's `metadata` threw, and nobody is above who could catch that: it ends as one that broke.
+      const error =
+        cause instanceof HoldfastError
+          ? cause
+          : errorOf("the stream of sends did not begin", { code: "UNKNOWN", cause });
+      queueMicrotask(() => this.#ended(error));
+      return;
+    }
     this.#call.on("data", (answer: SendStreamResponse) => this.#answered(answer));
     this.#call.on("error", (error: ServiceError) => this.#ended(errorFromService(error, false)));
     this.#call.on("end", () =>
@@ -55,17 +68,17 @@ export class BatchStream {
   write(items: readonly BatchItem[]): void {
     const batchId = this.#nextId++;
     this.#open.set(batchId, items);
-    this.#call.write(create(SendStreamRequestSchema, { batchId, sends: items.map((item) => item.request) }));
+    this.#call?.write(create(SendStreamRequestSchema, { batchId, sends: items.map((item) => item.request) }));
   }
 
   /** Says that no batch follows. Open ones are still answered. */
   end(): void {
-    this.#call.end();
+    this.#call?.end();
   }
 
   /** Gives the stream up; `ended` follows with what was not answered. */
   cancel(): void {
-    this.#call.cancel();
+    this.#call?.cancel();
   }
 
   #answered(answer: SendStreamResponse): void {

@@ -41,14 +41,15 @@ export class WatchSource implements EventSource {
   constructor(control: ControlChannel, filter: WatchFilter, connection: HandleMaker, sink: EventSink) {
     const { namespace, user, connectionId } = filter;
     const kinds = filter.kinds?.map((kind) => kindNumber[kind]);
-    const started = deferred();
-    this.ready = within(started.promise, { timeoutMs: control.timeoutMs }, "beginning a watch");
+    // First, because it may throw: then there is no watch, and nothing that could be late.
     this.#call = control.serverStream(ConnectionService.method.watch, {
       namespace,
       user,
       connectionId,
       kinds,
     });
+    const started = deferred();
+    this.ready = within(started.promise, { timeoutMs: control.timeoutMs }, "beginning a watch");
     this.#call.on("data", ({ item }: WatchResponse) => {
       if (item.case === "started") {
         this.unreachableNodes = item.value.unreachableNodes;

@@ -208,4 +208,39 @@ describe("requests and answers", () => {
     await assert.rejects(it.handle.terminate(), { message: "no token today" });
     assert.deepEqual(tokens, ["Bearer 1", "Bearer 2"]);
   });
+
+  test("what it throws is a watch's error and that of the sends of a sender, and ends nothing else", async () => {
+    const stray: unknown[] = [];
+    const listener = (reason: unknown) => stray.push(reason);
+    process.on("uncaughtException", listener);
+    process.on("unhandledRejection", listener);
+    try {
+      let works = true;
+      const metadata = () => {
+        if (!works) throw new Error("no token today");
+        return {};
+      };
+      const answerAll: Handlers = {
+        sendStream(peer) {
+          peer.onBatch(({ batchId }) => peer.answer({ batchId }));
+          peer.onEnd(() => peer.end());
+        },
+      };
+      await using it = await using(answerAll, { metadata, timeoutMs: 1 });
+      works = false;
+      assert.throws(() => it.client.watch(), { message: "no token today" });
+      const sender = it.client.sender({ batchSize: 1, maxPending: 2 });
+      const limit = { timeoutMs: 1000 };
+      const sends = await Promise.all(Array.from({ length: 5 }, () => sender.send(id, "x", limit)));
+      for (const { confirmed } of sends)
+        await assert.rejects(confirmed, { name: "HoldfastError", cause: new Error("no token today") });
+      works = true;
+      // By now a watch that waited for its beginning, 1 ms, would be late.
+      await (await sender.send(id, "x")).confirmed;
+      assert.deepEqual(stray, []);
+    } finally {
+      process.off("uncaughtException", listener);
+      process.off("unhandledRejection", listener);
+    }
+  });
 });

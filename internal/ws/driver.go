@@ -48,7 +48,7 @@ type driver interface {
 	handOver(b *batch)
 	// writerLeft says that there is no writer any more. It need only be said when the connection is over.
 	writerLeft()
-	// closeWrite lets the peer read what was written and then the end of the stream. The writer calls it, or who reads.
+	// closeWrite lets the peer read what was written and then the end of the stream.
 	closeWrite()
 	// backlog answers how many bytes the peer's side has acknowledged so far, and whether some still wait for that;
 	// nothing where that cannot be seen.

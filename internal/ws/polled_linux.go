@@ -211,7 +211,12 @@ func (p *polled) tryWrite(b []byte) (int, error) {
 	}
 }
 
-func (p *polled) closeWrite() { _ = syscall.Shutdown(int(p.fd), syscall.SHUT_WR) }
+func (p *polled) closeWrite() {
+	if p.use() {
+		defer p.done()
+		_ = syscall.Shutdown(int(p.fd), syscall.SHUT_WR)
+	}
+}
 
 // closing is far above any number of users.
 const closing = 1 << 30

@@ -234,3 +234,26 @@ func TestNothingReachesTheSocketThatTookOverTheDescriptor(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestShedAfterTheEndTouchesNoOtherSocket: who sheds has chosen a connection a while ago, which may have ended since.
+func TestShedAfterTheEndTouchesNoOtherSocket(t *testing.T) {
+	l := polled(t, epollEngine(t), nil)
+	l.peer.Send(wstest.Close(1000, ""))
+	l.rec.End()
+	var others []int // one of them has the number now
+	for range 16 {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(pair[0])
+		defer unix.Close(pair[1])
+		others = append(others, pair[:]...)
+	}
+	l.Shed("no memory")
+	for _, fd := range others {
+		if _, err := unix.SendmsgN(fd, []byte("x"), nil, nil, unix.MSG_NOSIGNAL); err != nil {
+			t.Errorf("a socket that took over a descriptor cannot be written: %v", err)
+		}
+	}
+}

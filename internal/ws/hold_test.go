@@ -189,6 +189,23 @@ func TestHeldConnectionThatIsClosedReadsOnlyForThePeersClose(t *testing.T) {
 	}
 }
 
+// The hold of an event that is refused begins when the Handler has answered: a Close meanwhile has seen none.
+func TestConnectionThatIsClosedWhileAnEventIsRefusedReadsThePeersClose(t *testing.T) {
+	l := connected(t, ws.Config{CloseTimeout: time.Second}, func(l *link) {
+		l.rec.Message = func(wire.Opcode, []byte) bool {
+			l.Close(4000, "", 0, nil)
+			return false
+		}
+	})
+	l.peer.Send(wstest.Text("refused"))
+	l.peer.ExpectClose(4000)
+	l.peer.Send(wstest.Close(4000, "fine"))
+	l.peer.ExpectEnd()
+	if end := l.rec.End(); !end.WasClean || end.Reason != "fine" {
+		t.Errorf("ended as %+v", end)
+	}
+}
+
 func TestHangUpWhileHeldIsToldAfterRelease(t *testing.T) {
 	l := connected(t, ws.Config{}, nil)
 	l.Hold(ws.HoldPaused)

@@ -120,7 +120,8 @@ func (p *polled) read() (more bool) {
 	case n == 0:
 		p.conn.streamEnded(io.EOF)
 	default:
-		return p.conn.take(p.loop.buf[:n])
+		// Who closed the connection while the Handler refused an event saw no hold yet, and woke nobody.
+		return p.conn.take(p.loop.buf[:n]) || p.conn.readable()
 	}
 	return false
 }

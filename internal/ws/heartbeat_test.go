@@ -3,6 +3,7 @@ package ws_test
 import (
 	"net"
 	"runtime"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,15 +129,29 @@ func TestHeldPeerThatTakesNothingIsGivenUp(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux gives a peer up that acknowledges nothing")
 	}
-	t.Parallel()
-	l := connected(t, ws.Config{HeartbeatInterval: time.Second, HeartbeatTimeout: 200 * time.Millisecond}, nil)
-	l.Hold(ws.HoldPaused)
-	_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	mustSend(t, l.Conn, binaryMessage(1<<20), nil)
-	if end := l.rec.End(); end.Cause != ws.PingTimeout || end.Code != wire.AbnormalClosure {
-		t.Errorf("ended as %+v", end)
+	for name, under := range map[string]func(net.Conn) net.Conn{
+		"socket":  func(nc net.Conn) net.Conn { return nc },
+		"wrapped": func(nc net.Conn) net.Conn { return wrapped{nc} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := wstest.TCP(t)
+			cfg := ws.Config{HeartbeatInterval: time.Second, HeartbeatTimeout: 200 * time.Millisecond}
+			l := started(t, newEngine(t), cfg, under(server), client, nil)
+			l.Hold(ws.HoldPaused)
+			_ = l.peer.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+			mustSend(t, l.Conn, binaryMessage(1<<20), nil)
+			if end := l.rec.End(); end.Cause != ws.PingTimeout || end.Code != wire.AbnormalClosure {
+				t.Errorf("ended as %+v", end)
+			}
+		})
 	}
 }
+
+// wrapped is a socket as package opening leaves it to net/http, and as a PROXY header leaves it.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) SyscallConn() (syscall.RawConn, error) { return w.Conn.(syscall.Conn).SyscallConn() }
 
 func TestNoHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,19 +20,15 @@ func unacknowledged(fd int) (acked uint64, waiting bool) {
 // more (see jittered); with less than another one until the kernel gives up, both are within two heartbeats
 // and the timeout.
 func limitUnacknowledged(nc net.Conn, cfg *Config) {
-	tc, ok := nc.(*net.TCPConn)
-	if !ok { // TLS
-		tc, ok = inner(nc).(*net.TCPConn)
+	rc := rawConn(nc)
+	if rc == nil { // TLS
+		rc = rawConn(inner(nc))
 	}
-	if !ok || cfg.HeartbeatInterval < 0 {
-		return
-	}
-	rc, err := tc.SyscallConn()
-	if err != nil {
+	if rc == nil || cfg.HeartbeatInterval < 0 {
 		return
 	}
 	limit := int((cfg.HeartbeatInterval*3/4 + cfg.HeartbeatTimeout).Milliseconds())
-	_ = rc.Control(func(fd uintptr) {
+	_ = rc.Control(func(fd uintptr) { // fails where it is no TCP
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, limit)
 	})
 }

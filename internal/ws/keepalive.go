@@ -21,6 +21,7 @@ func (c *Conn) tick(now int64) {
 	expired := c.expiredLocked(now)
 	abandoned := c.abandonedLocked(now)
 	idle, old := c.idleLocked(now), c.oldLocked(now)
+	owes := c.owesLocked() // a ping may go, the queue may be empty now
 	c.armLocked(now)
 	c.writeMu.Unlock()
 
@@ -42,7 +43,7 @@ func (c *Conn) tick(now int64) {
 		c.expire()
 	case idle:
 		c.closeFor(Idle, wire.GoingAway, "no message for too long")
-	case ping || late != nil || expired != nil: // a ping may go, the queue may be empty now
+	case owes:
 		c.kick()
 	}
 	if c.withinRates(now) {

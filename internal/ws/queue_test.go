@@ -155,6 +155,27 @@ func TestMessageExpiresInTheQueue(t *testing.T) {
 	})
 }
 
+// Whoever waits for room is told also when all that took it has expired, and nobody waited for that.
+func TestQueueThatExpiresTellsThatItIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{HeartbeatInterval: -1, FragmentTimeout: time.Hour, SendQueueMessages: 1}, nil)
+		mustSend(t, l.Conn, part(0, "begun", true), nil)
+		l.expectPart(t, wire.Text, "begun", true)
+		m := text("waits behind it")
+		m.ExpireAfter = time.Second
+		synctest.Wait()
+		mustSend(t, l.Conn, m, nil)
+		if _, err := l.Send(text("refused"), nil); !errors.Is(err, ws.ErrQueueFull) {
+			t.Errorf("send: %v", err)
+		}
+		start := time.Now()
+		l.rec.WaitFor("writable")
+		if d := time.Since(start); !around(d, time.Second) {
+			t.Errorf("told after %v", d)
+		}
+	})
+}
+
 func TestControlFramesPassMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := stuck(t, ws.Config{})

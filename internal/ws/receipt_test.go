@@ -155,6 +155,31 @@ func TestLimitOfReceipts(t *testing.T) {
 	})
 }
 
+// Pings that nobody waits for give their places back, too.
+func TestReceiptBehindUnansweredPingsIsGivenUpInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := piped(t, ws.Config{HeartbeatInterval: -1}, nil)
+		silent(l)
+		for range ws.MaxPings {
+			if err := l.Ping(nil, ws.Queued, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		done, told := outcome(t)
+		mustSend(t, l.Conn, confirmed("x", ws.Received), done)
+		time.Sleep(2*ws.DefaultHeartbeatTimeout + time.Second)
+		select {
+		case o := <-told:
+			if !errors.Is(o.Err, ws.ErrNotConfirmed) {
+				t.Errorf("outcome %v", o.Err)
+			}
+		default:
+			t.Error("there is no outcome")
+		}
+	})
+}
+
 func TestReceiptIsGivenUpInTime(t *testing.T) {
 	for _, interval := range []time.Duration{-1, 30 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {

@@ -135,7 +135,7 @@ const afterDrain = 10 * time.Second
 // start opens every port before it serves any: a port in use costs no client a connection.
 func (b *broker) start(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.startControl, b.joinNodes, b.startLife,
+		b.openListeners, b.startOps, b.startNATS, b.connectBus, b.makeControl, b.joinNodes, b.startControl, b.startLife,
 		b.startClients, b.startDemo, b.startReclaiming,
 	}
 	for _, step := range steps {
@@ -195,14 +195,21 @@ func (b *broker) unsendable(c *hub.Conn, size, max int) {
 	_ = c.Close(1009, "message too large for the bus", hub.CauseMessageTooLarge, nil, nil)
 }
 
-func (b *broker) startControl(context.Context) error {
+// makeControl makes the control API, which serves other nodes first.
+func (b *broker) makeControl(context.Context) error {
 	cfg, err := b.controlConfig()
 	if err != nil {
 		return err
 	}
 	b.control = rpc.New(b.hub, cfg)
-	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
 	b.started.Store(true)
+	return nil
+}
+
+// startControl serves backends once the other nodes are known: until then connections of theirs would be told to be gone,
+// and a message for many would reach nobody there.
+func (b *broker) startControl(context.Context) error {
+	b.serve("control", func() error { return b.control.Serve(b.controlListener) })
 	return nil
 }
 

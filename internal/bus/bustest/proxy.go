@@ -23,6 +23,8 @@ type Proxy struct {
 	conns   map[net.Conn]struct{}
 	held    bool // what the server sends is kept back
 	gone    bool // what clients send is lost
+	holdAt  []byte
+	holding chan struct{} // closed when a client has sent holdAt
 	pings   int
 	refuses bool
 	closed  bool
@@ -65,6 +67,14 @@ func (p *Proxy) Hold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held = true
+}
+
+// HoldAt begins to Hold when a client sends that text, and closes the channel then. It is called at most once.
+func (p *Proxy) HoldAt(text string) (holding <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holdAt, p.holding = []byte(text), make(chan struct{})
+	return p.holding
 }
 
 // Swallow loses everything that clients send from now on. Cut or Refuse end it.
@@ -188,6 +198,10 @@ func (p *Proxy) lost(b []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pings += bytes.Count(b, []byte("PING\r\n"))
+	if p.holdAt != nil && bytes.Contains(b, p.holdAt) {
+		p.holdAt, p.held = nil, true
+		close(p.holding)
+	}
 	return p.gone
 }
 

@@ -1,0 +1,61 @@
+package main_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-broker/holdfast/internal/brokertest"
+	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
+	"github.com/holdfast-broker/holdfast/internal/ws/wstest"
+	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
+)
+
+// callSoon connects to a control API as soon as somebody listens there; its calls wait for that.
+func callSoon(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	soon := backoff.Config{BaseDelay: time.Millisecond, Multiplier: 1, MaxDelay: time.Millisecond}
+	cc, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon, MinConnectTimeout: brokertest.Patience}),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cc.Close() })
+	return cc
+}
+
+// A node that starts answers no call before it knows the others: it would tell of living connections that they are gone,
+// and publish to nobody else's.
+func TestNodeThatStartsKnowsTheOthersBeforeItIsAsked(t *testing.T) {
+	nats := bustest.Server(t)
+	opens := bustest.Record(t, nats, "holdfast.default.open.*")
+	b := brokertest.Start(t, "--nats-url="+nats)
+	wstest.Dial(t, b.URL("/"), nil)
+	get := &holdfastv1.GetRequest{ConnectionId: strings.TrimPrefix(opens.Wait(1)[0].Subject, "holdfast.default.open.")}
+
+	proxy := bustest.NewProxy(t, nats)
+	joining := proxy.HoldAt("SUB _HOLDFAST.") // from now on it hears nothing
+	control := brokertest.FreeAddresses(t, 1)[0]
+	brokertest.Begin(t, brokertest.Args(t, "--nats-url="+proxy.URL, "--control-listen="+control)...)
+	conns := holdfastv1.NewConnectionServiceClient(callSoon(t, control))
+	<-joining
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := conns.Get(short, get); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("a connection of a node that is not known yet: %v, want no answer", err)
+	}
+	proxy.Release()
+	long, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
+	defer cancel()
+	if _, err := conns.Get(long, get); err != nil {
+		t.Errorf("a connection of another node: %v", err)
+	}
+}

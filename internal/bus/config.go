@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -207,6 +208,49 @@ func secret(text, file string, logger *slog.Logger) (func() string, error) {
 		}
 		return strings.TrimSpace(string(last))
 	}, nil
+}
+
+// like is the URL of a server that is not of the list, with the user of those that are.
+func (c Config) like(other string) string {
+	u, err := url.Parse(other)
+	if err != nil {
+		return other
+	}
+	for _, of := range c.URLs {
+		if listed, err := url.Parse(of); err == nil && u.User == nil {
+			u.User = listed.User
+		}
+	}
+	return u.String()
+}
+
+// namedLike: a server of which only the address is known shows a certificate for a name of the list.
+func (c Config) namedLike(other string) nats.Option {
+	var name string
+	if nameOf(other) == "" {
+		for _, of := range c.URLs {
+			name = cmp.Or(name, nameOf(of))
+		}
+	}
+	return func(o *nats.Options) error {
+		if name == "" {
+			return nil
+		}
+		if o.TLSConfig = o.TLSConfig.Clone(); o.TLSConfig == nil {
+			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		o.TLSConfig.ServerName = name
+		return nil
+	}
+}
+
+// nameOf is the host of a URL; empty: an address.
+func nameOf(of string) string {
+	u, err := url.Parse(of)
+	if err != nil || net.ParseIP(u.Hostname()) != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // servers is the list as nats.go wants it.

@@ -39,6 +39,43 @@ func TestAnotherServerOfTheList(t *testing.T) {
 	}
 }
 
+// A list may name one server of a cluster: the node goes to the others too when that one is lost.
+func TestAnotherServerOfTheCluster(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir, "localhost")
+	for name, args := range map[string][]string{
+		"plain": nil,
+		"TLS":   {"--tls", "--tlscert", dir + "/cert.pem", "--tlskey", dir + "/key.pem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servers := bustest.StartCluster(t, 2, append(args, "--user", "broker", "--pass", "secret")...)
+			var opts []nats.Option
+			var files TLS
+			if len(args) > 0 {
+				files.CAFile = dir + "/cert.pem"
+				opts = append(opts, nats.RootCAs(files.CAFile))
+			}
+			at := func(p *bustest.Process) string {
+				return strings.Replace(p.URL, "127.0.0.1", "broker:secret@localhost", 1)
+			}
+			r := bustest.Record(t, at(servers[1]), "holdfast.*.message.>", opts...)
+			n := startNode(t, at(servers[0]), func(c *Config) { c.TLS = files })
+			c, _ := n.open(t)
+			eventually(t, "open event confirmed", func() bool { return n.bus.Stats().Publisher.Confirmed == 1 })
+			servers[0].Kill()
+			c.Message(hub.Text, []byte("x"))
+			if m := r.Wait(1)[0]; string(m.Data) != "x" {
+				t.Errorf("%s", m.Subject)
+			}
+			eventually(t, "all connections are back", n.bus.Connected)
+			servers[0].Start()
+			servers[1].Kill()
+			eventually(t, "loss seen", func() bool { return !n.bus.Connected() })
+			eventually(t, "all connections are back again", n.bus.Connected)
+		})
+	}
+}
+
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	pair, pool := certificate(t, dir)
@@ -72,18 +109,21 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// certificate makes one for 127.0.0.1 that is its own CA, in cert.pem and key.pem.
-func certificate(t *testing.T, dir string) (tls.Certificate, *x509.CertPool) {
+// certificate makes one for these names, or else for 127.0.0.1, that is its own CA, in cert.pem and key.pem.
+func certificate(t *testing.T, dir string, names ...string) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: names,
 		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	if len(names) == 0 {
+		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -38,6 +38,7 @@ type Publisher struct {
 
 	// owned by run
 	staleAfter time.Duration // grows while giving connections up does not help
+	others     []string      // servers that are not of the list
 
 	buffers sync.Pool // of *[]byte, for the JSON of open and close
 }

@@ -33,6 +33,7 @@ func (p *Publisher) run(s *session) {
 		confirmed, cuts := p.confirmedCount(), p.cuts.Load()
 		err := s.runUntil(p.ctx)
 		p.connected.Store(false)
+		p.others = s.others()
 		if p.finished() {
 			return
 		}
@@ -112,8 +113,31 @@ func (p *Publisher) firstSession(ctx context.Context) (*session, error) {
 	}
 }
 
-// connect makes one attempt.
+// connect makes one attempt: with the servers of the list, and then with one of the others.
 func (p *Publisher) connect(ctx context.Context) (*session, error) {
+	s, err := p.connectTo(ctx, p.config.servers())
+	if err == nil || len(p.others) == 0 {
+		return s, err
+	}
+	other := p.others[0]
+	p.others = append(p.others[1:], other) // the next attempt is with the next one
+	if s, otherErr := p.connectTo(ctx, p.config.like(other), p.config.namedLike(other)); otherErr == nil {
+		s.other = other
+		return s, nil
+	}
+	return nil, err
+}
+
+// others are the servers that are not of the list, and that the cluster's server has named. They serve as well.
+func (s *session) others() []string {
+	urls := s.nc.DiscoveredServers()
+	if s.other != "" {
+		urls = append(urls, s.other)
+	}
+	return urls
+}
+
+func (p *Publisher) connectTo(ctx context.Context, servers string, more ...nats.Option) (*session, error) {
 	s := &session{p: p, dialer: newDialer(ctx, dialTimeout), stop: make(chan struct{})}
 	// nats.Connect waits without regard to ctx for a server that accepts and then says nothing.
 	release := context.AfterFunc(ctx, s.dialer.cut)
@@ -126,7 +150,7 @@ func (p *Publisher) connect(ctx context.Context) (*session, error) {
 		nats.FlusherTimeout(0), // the watchdog is for that, and knows what is confirmed
 		nats.ClosedHandler(func(*nats.Conn) { s.finish() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.asyncError(err) }))
-	if s.nc, err = nats.Connect(p.config.servers(), opts...); err != nil {
+	if s.nc, err = nats.Connect(servers, append(opts, more...)...); err != nil {
 		if dialErr := s.dialer.err(); dialErr != nil && errors.Is(err, nats.ErrNoServers) {
 			err = dialErr
 		}

@@ -20,6 +20,7 @@ type session struct {
 	p      *Publisher
 	nc     *nats.Conn
 	dialer *dialer
+	other  string // the server, when it is not of the list
 	isOver atomic.Bool
 	stop   chan struct{} // closed by end
 	wg     sync.WaitGroup

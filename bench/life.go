@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-broker/holdfast/bench/client"
 	"github.com/holdfast-broker/holdfast/bench/process"
 	"github.com/holdfast-broker/holdfast/bench/report"
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 )
 
 const (
@@ -127,7 +128,7 @@ func (w lifeCost) start(ctx context.Context, l *lab, r *recording, recorded bool
 
 // startNATS starts the servers, one cluster, each with JetStream or each without.
 func (w lifeCost) startNATS(ctx context.Context, l *lab, r *recording, jetStream bool) (urls []string, err error) {
-	routes, err := freeAddresses(w.servers)
+	routes, err := reserve.Addresses(w.servers)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/holdfast-broker/holdfast/bench/client"
 	"github.com/holdfast-broker/holdfast/bench/process"
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 	holdfastv1 "github.com/holdfast-broker/holdfast/proto/holdfast/v1"
 )
 
@@ -64,7 +64,7 @@ func dial(control string) (*grpc.ClientConn, error) {
 }
 
 func (l *lab) startCluster(ctx context.Context, c *cluster, brokers, servers int) error {
-	routes, err := freeAddresses(servers)
+	routes, err := reserve.Addresses(servers)
 	if err != nil {
 		return err
 	}
@@ -94,19 +94,6 @@ func (l *lab) startCluster(ctx context.Context, c *cluster, brokers, servers int
 		}
 	}
 	return c.awaitNodes(ctx)
-}
-
-// freeAddresses are free at the moment: routes must be known before anyone listens.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // not before all are found: else one could be found twice
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 func (l *lab) startNode(ctx context.Context, c *cluster, natsURL string) error {

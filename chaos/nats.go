@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 )
 
 // lifeStream is where brokers record what opens and closes.
@@ -44,11 +46,11 @@ cluster: {
 
 // prepareNATS writes the configurations. Clients are not told of other servers: every broker must go through its taps.
 func (s *stage) prepareNATS() error {
-	clients, err := freeAddresses(servers)
+	clients, err := reserve.Addresses(servers)
 	if err != nil {
 		return err
 	}
-	routes, err := freeAddresses(servers)
+	routes, err := reserve.Addresses(servers)
 	if err != nil {
 		return err
 	}

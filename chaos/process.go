@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,19 +98,6 @@ func (p *process) kill() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 	}
-}
-
-// freeAddresses are ports that nobody listens on at present: both sides of a pair must know them before either starts.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, listenErr := net.Listen("tcp", "127.0.0.1:0")
-		if listenErr != nil {
-			return nil, listenErr
-		}
-		defer l.Close() // not before all are found: else one could be found twice
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 // build builds a program where no binary is given.

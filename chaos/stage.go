@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 )
 
 // stage is everything that runs as a process, and what stands between.
@@ -88,7 +90,7 @@ func (s *stage) start() error {
 	if err := s.ask(); err != nil {
 		return err
 	}
-	addresses, err := freeAddresses(3 * brokers)
+	addresses, err := reserve.Addresses(3 * brokers)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,13 @@
 package brokertest
 
 import (
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 )
 
 // clusterPatience is longer than Patience: an election takes 4 to 9 s, and may have to be repeated.
@@ -39,16 +40,12 @@ func NewCluster(t testing.TB, n int, args ...string) *Cluster {
 	return c
 }
 
-// FreeAddresses finds ports that are free at the moment: routes must be known before anyone listens.
-func FreeAddresses(t testing.TB, n int) (addresses []string) {
+// FreeAddresses finds addresses that nobody else gets: routes must be known before anyone listens.
+func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // not before all are found: else one could be found twice
-		addresses = append(addresses, l.Addr().String())
+	addresses, err := reserve.Addresses(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return addresses
 }

@@ -43,21 +43,8 @@ func startClusterServer(t *testing.T, c ClusterConfig) clusterServer {
 	return clusterServer{log, stop}
 }
 
-func freeAddresses(t *testing.T, n int) (all []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		all = append(all, l.Addr().String())
-	}
-	return all
-}
-
 func TestWaitForTheClusterEndsWithTheContext(t *testing.T) {
-	at := freeAddresses(t, 3)
+	at := bustest.FreeAddresses(t, 3)
 	s := startClusterServer(t, ClusterConfig{Listen: at[0], Routes: at})
 	eventually(t, "it says what it waits for", func() bool {
 		return s.log.has("waiting for a majority of the cluster: 1 of 3 servers seen")
@@ -69,7 +56,7 @@ func TestWaitForTheClusterEndsWithTheContext(t *testing.T) {
 
 func TestServersOfAClusterShareASecret(t *testing.T) {
 	const right, wrong = "the-right-secret", "the-wrong-secret"
-	at := freeAddresses(t, 3)
+	at := bustest.FreeAddresses(t, 3)
 	a := startClusterServer(t, ClusterConfig{Listen: at[0], Routes: at, Secret: right})
 	b := startClusterServer(t, ClusterConfig{Listen: at[1], Routes: at, Secret: wrong})
 	eventually(t, "one refuses the other", func() bool { return a.log.has("Authorization") || a.log.has("authentication error") })
@@ -103,7 +90,7 @@ func TestStreamsOfALoneServerAreKeptOutOfClusters(t *testing.T) {
 	}
 	nc.Close()
 	s.Shutdown(t.Context())
-	at := freeAddresses(t, 1)
+	at := bustest.FreeAddresses(t, 1)
 	c := ServerConfig{Listen: "127.0.0.1:0", StoreDir: dir, ServerName: "here", Logger: quiet}
 	c.Cluster = ClusterConfig{Name: "c", Listen: at[0], Routes: at}
 	_, err = StartServer(t.Context(), c)
@@ -132,7 +119,7 @@ func TestClusterErrorsAreOneClearLine(t *testing.T) {
 
 // JetStream's IDs of servers do not change: what was removed by name once is removed by it now.
 func TestPeerIDIsJetStreams(t *testing.T) {
-	at := freeAddresses(t, 2)
+	at := bustest.FreeAddresses(t, 2)
 	c := ServerConfig{Listen: "127.0.0.1:0", StoreDir: t.TempDir(), ServerName: "here", Logger: quiet}
 	c.Cluster = ClusterConfig{Name: "c", Listen: at[0], Routes: at}
 	opts, err := c.options()

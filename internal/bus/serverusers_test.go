@@ -35,7 +35,7 @@ func guardedConfig(t *testing.T, name string, users []ServerUser) ServerConfig {
 // startGuardedCluster is one of two servers of a cluster.
 func startGuardedCluster(t *testing.T, users ...ServerUser) (*Server, *nats.Conn) {
 	t.Helper()
-	at := freeAddresses(t, 2)
+	at := bustest.FreeAddresses(t, 2)
 	started := make(chan *Server)
 	for i := range at {
 		c := guardedConfig(t, at[i], users)
@@ -393,7 +393,7 @@ func TestUserWithAnNKeyShowsNoSecret(t *testing.T) {
 
 // Whoever has no certificate of the CA is not let into a cluster with TLS, although it has no secret.
 func TestThreatRoutesAreVerified(t *testing.T) {
-	at := freeAddresses(t, 3)
+	at := bustest.FreeAddresses(t, 3)
 	pair, pool := certificate(t, t.TempDir())
 	secure := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
 	stranger, theirs := certificate(t, t.TempDir())
@@ -410,7 +410,7 @@ func TestThreatRoutesAreVerified(t *testing.T) {
 }
 
 func TestServersMeetOverTLS(t *testing.T) {
-	at := freeAddresses(t, 3)
+	at := bustest.FreeAddresses(t, 3)
 	pair, pool := certificate(t, t.TempDir())
 	secure := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
 	a := startClusterServer(t, ClusterConfig{Listen: at[0], Routes: at, TLS: secure})

@@ -1,19 +1,16 @@
 package bustest
 
 import (
-	"net"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/holdfast-broker/holdfast/internal/reserve"
 )
 
 // StartCluster starts n servers that are one cluster, each a process.
 func StartCluster(t testing.TB, n int, args ...string) []*Process {
 	t.Helper()
-	addresses := make([]string, n)
-	for i := range addresses {
-		addresses[i] = freeAddress(t)
-	}
+	addresses := FreeAddresses(t, n)
 	routes := "nats-route://" + strings.Join(addresses, ",nats-route://")
 	servers := make([]*Process, n)
 	for i, address := range addresses {
@@ -25,21 +22,12 @@ func StartCluster(t testing.TB, n int, args ...string) []*Process {
 	return servers
 }
 
-// given are the addresses that freeAddress has answered: who was promised one listens there only later.
-var given sync.Map
-
-// freeAddress is one that nobody listens on at present, and that no other caller gets.
-func freeAddress(t testing.TB) string {
+// FreeAddresses finds addresses that nobody else gets: who was promised one listens there only later.
+func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := l.Addr().String()
-		_ = l.Close()
-		if _, taken := given.LoadOrStore(address, true); !taken {
-			return address
-		}
+	addresses, err := reserve.Addresses(n)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return addresses
 }

@@ -32,7 +32,7 @@ type Process struct {
 // is built from the module. What is still running at the end of the test is killed.
 func StartProcess(t testing.TB, args ...string) *Process {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(freeAddress(t))
+	_, port, _ := net.SplitHostPort(FreeAddresses(t, 1)[0])
 	p := &Process{URL: "nats://127.0.0.1:" + port, t: t, port: port, dir: t.TempDir(), args: args}
 	t.Cleanup(func() {
 		if p.cmd != nil {
@@ -53,7 +53,7 @@ func (p *Process) Start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
 	for !p.accepts() {
 		if ctx.Err() != nil {

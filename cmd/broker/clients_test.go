@@ -174,6 +174,7 @@ func openBrowser(t *testing.T) *browser {
 		options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("headless", "new"),
 			chromedp.NoSandbox, // tests may run as root, and the page is ours
 			chromedp.DisableGPU, chromedp.Flag("disable-component-update", true),
+			chromedp.WSURLReadTimeout(2*brokertest.Patience),
 			chromedp.IgnoreCertErrors) // the certificate is not what is tested
 		ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 		t.Cleanup(cancel)

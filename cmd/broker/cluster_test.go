@@ -39,7 +39,7 @@ type vault struct {
 // through runs something over one broker's NATS server, until it works: a leader may have to be elected.
 func (v *vault) through(broker int, do func(context.Context, jetstream.JetStream) error) {
 	v.t.Helper()
-	nc, err := nats.Connect(v.c.Brokers[broker].NATS, nats.NoReconnect())
+	nc, err := nats.Connect(v.c.Brokers[broker].NATS, nats.NoReconnect(), nats.Timeout(brokertest.Patience))
 	if err != nil {
 		v.t.Fatal(err)
 	}

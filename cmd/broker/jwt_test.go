@@ -163,9 +163,8 @@ func TestTokensRefused(t *testing.T) {
 			t.Errorf("%s: the token is in the log", name)
 		}
 	}
-	if log := b.Stderr(); !strings.Contains(log, "reason=expired") || !strings.Contains(log, "level=DEBUG") {
-		t.Errorf("the log does not say why:\n%s", log)
-	}
+	b.AwaitLog("reason=expired")
+	b.AwaitLog("level=DEBUG")
 	_, answer := wstest.TryDial(t, b.URL("/"), http.Header{"Authorization": {"Bearer " + good, "Bearer " + good}})
 	if answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("two tokens: %s", answer.Status)
@@ -174,17 +173,21 @@ func TestTokensRefused(t *testing.T) {
 
 // TestTokenEndsTheConnection: its exp closes the connection, unless a backend extends that.
 func TestTokenEndsTheConnection(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	b := brokertest.Start(t, brokertest.Config(t, everyPlace))
 	events := bustest.Record(t, b.NATS, "holdfast.>")
-	short := http.Header{"Authorization": {"Bearer " + issue(t, map[string]any{"exp": float64(time.Now().Add(2*time.Second).UnixMilli()) / 1000})}}
-	extended := wstest.Dial(t, b.URL("/"), short)
+	short := func() http.Header {
+		soon := float64(time.Now().Add(5*time.Second).UnixMilli()) / 1000
+		return http.Header{"Authorization": {"Bearer " + issue(t, map[string]any{"exp": soon})}}
+	}
+	extended := wstest.Dial(t, b.URL("/"), short())
 	id := subjectID(events.Wait(1)[0].Subject)
 	client := holdfastv1.NewConnectionServiceClient(b.GRPC())
 	_, err := client.Update(t.Context(), &holdfastv1.UpdateRequest{ConnectionId: id, ExpireTime: timestamppb.New(time.Now().Add(time.Hour))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := wstest.Dial(t, b.URL("/"), short)
+	ended := wstest.Dial(t, b.URL("/"), short()) // which is later than the end of the first
 	ended.ExpectClose(4401)
 	ended.Send(wstest.Close(4401, ""))
 	all := events.Wait(3)
@@ -478,6 +481,7 @@ endpoints: [{path: /, admission: {mode: jwt, jwt: {algorithms: [EdDSA], jwks_url
 	if answer := dial(token); answer.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("while the URL is away: %s", answer.Status)
 	}
+	b.AwaitLog("nobody is let in")
 	if strings.Contains(b.Stderr(), "hush") || strings.Count(b.Stderr(), "nobody is let in") != 1 {
 		t.Errorf("the log:\n%s", b.Stderr())
 	}

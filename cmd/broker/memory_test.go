@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -21,12 +22,12 @@ type hog struct {
 	*abuse
 
 	closes  *bustest.Recorder
-	refused chan struct{} // closed when a handshake was refused for want of memory
+	refused atomic.Bool // a handshake was, for want of memory
 }
 
 func newHog(t *testing.T) *hog {
 	a := newAbuse(t, "path: /, limits: {send_queue: 8MiB, message_size: 7MiB}, heartbeat: {interval: 0s}", "--memory-budget=128MiB")
-	h := &hog{a, bustest.Record(t, a.broker.NATS, "holdfast.default.close.*"), make(chan struct{})}
+	h := &hog{abuse: a, closes: bustest.Record(t, a.broker.NATS, "holdfast.default.close.*")}
 	var knocking sync.WaitGroup
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop); knocking.Wait() })
@@ -35,7 +36,7 @@ func newHog(t *testing.T) *hog {
 }
 
 func (h *hog) knock(stop chan struct{}) {
-	for {
+	for !h.refused.Load() {
 		select {
 		case <-stop:
 			return
@@ -43,15 +44,24 @@ func (h *hog) knock(stop chan struct{}) {
 		}
 		p, resp := wstest.TryDial(h.t, h.broker.URL("/neighbour"), nil)
 		_ = p.Close()
-		if resp.StatusCode == http.StatusServiceUnavailable {
-			close(h.refused)
-			return
-		}
+		h.note(resp)
 	}
+}
+
+// note notes whether a handshake was refused, and reports whether it was accepted.
+func (h *hog) note(resp *http.Response) (accepted bool) {
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		h.refused.Store(true)
+	}
+	return resp.StatusCode == http.StatusSwitchingProtocols
 }
 
 // shed reports whether somebody was closed for want of memory.
 func (h *hog) shed() bool { return metric(h.t, h.broker, "holdfast_memory_shed_total") != "0" }
+
+// enough reports whether somebody was closed, and somebody who knocked was refused. A shortage may be over before anybody
+// does.
+func (h *hog) enough() bool { return h.refused.Load() && h.shed() }
 
 // turnedAway checks that the attackers were, and nobody else: the process lives, the neighbours were served all the
 // while, newcomers are accepted again.
@@ -63,7 +73,6 @@ func (h *hog) turnedAway(t *testing.T) {
 			t.Errorf("a connection ended otherwise: %s", m.Data)
 		}
 	}
-	<-h.refused
 	if n := metric(t, h.broker, `holdfast_connections_refused_total{reason="memory"}`); n == "" {
 		t.Error("no refused handshake is counted")
 	}
@@ -80,13 +89,13 @@ func TestThreatReadersThatDoNotRead(t *testing.T) {
 	opens := bustest.Record(t, h.broker.NATS, "holdfast.default.open.*")
 	client := holdfastv1.NewConnectionServiceClient(h.broker.GRPC())
 	payload := bytes.Repeat([]byte("x"), 1<<20)
-	for accepted := 0; !h.shed(); {
+	for accepted := 0; !h.enough(); {
 		_, resp := wstest.TryDial(t, h.broker.URL("/"), nil)
-		if resp.StatusCode != http.StatusSwitchingProtocols {
+		if !h.note(resp) {
 			continue
 		}
 		fill(t, client, opened(t, opens.Wait(accepted + 1)[accepted]).GetId(), payload)
-		if accepted++; accepted > 100 {
+		if accepted++; accepted > 100 && !h.shed() {
 			t.Fatal("800 MiB wait for clients, and the budget is 128 MiB")
 		}
 	}
@@ -114,14 +123,14 @@ func fill(t *testing.T, client holdfastv1.ConnectionServiceClient, id string, pa
 func TestThreatMessagesThatDoNotEnd(t *testing.T) {
 	h := newHog(t)
 	part := wstest.Frame{Opcode: wire.Binary, NoFin: true, Payload: make([]byte, 6<<20)}
-	for accepted := 0; !h.shed(); {
+	for accepted := 0; !h.enough(); {
 		p, resp := wstest.TryDial(t, h.broker.URL("/"), nil)
-		if resp.StatusCode != http.StatusSwitchingProtocols {
+		if !h.note(resp) {
 			continue
 		}
 		_ = p.TrySend(part, wstest.Ping("taken"))
 		_, _ = p.TryReceive() // the pong, or the end
-		if accepted++; accepted > 100 {
+		if accepted++; accepted > 100 && !h.shed() {
 			t.Fatal("messages of 600 MiB are unfinished, and the budget is 128 MiB")
 		}
 	}

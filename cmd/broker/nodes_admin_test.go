@@ -14,8 +14,9 @@ import (
 // Every node knows all of them with their addresses, and drains any: the node is DRAINING while its connections
 // are closed, messages reach them until then, and afterwards it is gone.
 func TestNodesAreKnownAndDrainedThroughEachOther(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := newTrio(t)
-	drained := c.start(c.servers[2].URL, "--drain-delay=3s") // time to see it drain
+	drained := c.start(c.servers[2].URL, "--drain-delay=10s") // time to see it drain
 	ready := holdfastv1.Node_READY
 	for via := range c.brokers {
 		c.knowsAll(via, ready)

@@ -61,27 +61,36 @@ func (c *trio) comeAndGo(node int, groups []string, stop <-chan struct{}, came *
 		default:
 		}
 		peer := wstest.Dial(c.t, c.brokers[node].URL("/?goes"), nil)
-		list, err := c.conns(node).List(c.t.Context(), &holdfastv1.ListRequest{
-			Filter: &holdfastv1.Filter{Node: c.brokers[node].Node}, PageSize: 1000,
-		})
-		if err != nil {
-			c.t.Error(err)
-			return
-		}
 		joins := append([]string{fmt.Sprintf("goes-%d-%d", node, n)}, groups...)
-		for _, conn := range list.Connections {
-			if strings.HasSuffix(conn.Url, "?goes") {
-				add := &holdfastv1.AddMembersRequest{Groups: joins, ConnectionIds: []string{conn.Id}}
-				if _, err := c.groups(node).AddMembers(c.t.Context(), add); err != nil {
-					c.t.Error(err)
-				}
+		for _, id := range c.going(node) {
+			add := &holdfastv1.AddMembersRequest{Groups: joins, ConnectionIds: []string{id}}
+			if _, err := c.groups(node).AddMembers(c.t.Context(), add); err != nil {
+				c.t.Error(err)
 			}
 		}
 		peer.Send(wstest.Close(1000, ""))
 		peer.ExpectClose(wire.NormalClosure)
 		_ = peer.Close()
+		for len(c.going(node)) > 0 { // it counts until the node has seen its end
+		}
 		came.Add(1)
 	}
+}
+
+// going are the connections of a node that come and go: one at most.
+func (c *trio) going(node int) (ids []string) {
+	list, err := c.conns(node).List(c.t.Context(), &holdfastv1.ListRequest{
+		Filter: &holdfastv1.Filter{Node: c.brokers[node].Node}, PageSize: 1000,
+	})
+	if err != nil {
+		c.t.Error(err)
+	}
+	for _, conn := range list.GetConnections() {
+		if strings.HasSuffix(conn.Url, "?goes") {
+			ids = append(ids, conn.Id)
+		}
+	}
+	return ids
 }
 
 // once checks that a listing has everything that it must, and nothing twice.

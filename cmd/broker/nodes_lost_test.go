@@ -38,7 +38,8 @@ const sane = 2 * time.Second
 // A node that was killed is unreachable, at once, until it is claimed; only then are its connections gone. One
 // that stops in order leaves nothing unclear.
 func TestNodeThatWasKilledIsUnreachableAndThenGone(t *testing.T) {
-	c := newTrio(t, "--lease-duration=4s")
+	t.Parallel() // it waits most of the time
+	c := newTrio(t, "--lease-duration=8s")
 	alive, killed, stopped := c.dial(0, "/"), c.dial(1, "/"), c.dial(2, "/")
 	c.brokers[1].Signal(syscall.SIGKILL)
 	c.brokers[1].Wait()
@@ -166,17 +167,27 @@ func TestNodeThatHangsIsUnreachableInTime(t *testing.T) {
 	}
 }
 
-// publishInTime: who publishes with a deadline is told before it whom the message has reached.
+// publishInTime: who publishes with a deadline is told before it whom the message has reached. The answer has 100 ms to
+// travel in, which is not enough where the machine stands still: then the next has.
 func (c *trio) publishInTime() {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
-	defer cancel()
-	resp, err := c.groups(0).Publish(ctx, &holdfastv1.PublishRequest{
-		Target: everyone, Message: text("x"), Confirmation: holdfastv1.Confirmation_RECEIVED,
-	})
-	// The clients answer no ping: the deadline travelled to node 1, or it would be missing, too.
-	if err != nil || resp.Matched != 2 || resp.Pending != 2 || len(resp.UnreachableNodes) != 1 {
-		c.t.Errorf("Publish with a deadline: %v, %v; want 2 pending and 1 unreachable node", resp, err)
+	publish := func() (*holdfastv1.PublishResponse, error) {
+		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		defer cancel()
+		return c.groups(0).Publish(ctx, &holdfastv1.PublishRequest{
+			Target: everyone, Message: text("x"), Confirmation: holdfastv1.Confirmation_RECEIVED,
+		})
+	}
+	for tries := 1; ; tries++ {
+		resp, err := publish()
+		// The clients answer no ping: the deadline travelled to node 1, or it would be missing, too.
+		if err == nil && resp.Matched == 2 && resp.Pending == 2 && len(resp.UnreachableNodes) == 1 {
+			return
+		}
+		if tries == 10 {
+			c.t.Errorf("Publish with a deadline: %v, %v; want 2 pending and 1 unreachable node", resp, err)
+			return
+		}
 	}
 }
 

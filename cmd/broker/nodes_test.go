@@ -135,7 +135,22 @@ func (c *trio) start(natsURL string, args ...string) int {
 	if metric(c.t, b, "holdfast_life_enabled") != "1" {
 		c.t.Fatalf("no life record; stderr:\n%s", b.Stderr())
 	}
+	c.meet()
 	return len(c.brokers) - 1
+}
+
+// meet waits until all brokers know each other, which is so when they are ready, unless the machine stood still while the
+// last of them waited for answers.
+func (c *trio) meet() {
+	c.t.Helper()
+	for via := range c.brokers {
+		eventually(c.t, "list of all nodes", func() bool {
+			list, err := c.nodes(via).ListNodes(c.patient(), &holdfastv1.ListNodesRequest{})
+			return err == nil && !slices.ContainsFunc(c.brokers, func(b *brokertest.Broker) bool {
+				return !slices.ContainsFunc(list.Nodes, func(n *holdfastv1.Node) bool { return n.Id == b.Node })
+			})
+		})
+	}
 }
 
 func (c *trio) conns(via int) holdfastv1.ConnectionServiceClient {

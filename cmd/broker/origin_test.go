@@ -98,9 +98,7 @@ endpoints:
 		}
 	}
 	for _, part := range []string{"origin=" + foreign, "setting=endpoints[0].origins"} {
-		if log := unconfigured.Stderr(); !strings.Contains(log, part) {
-			t.Errorf("the operator is not told %s:\n%s", part, log)
-		}
+		unconfigured.AwaitLog(part)
 	}
 }
 

@@ -26,7 +26,7 @@ const clients = 50
 const impatient = `
 endpoints:
   - path: /
-    heartbeat: {interval: 1s, timeout: 2s}
+    heartbeat: {interval: 1s, timeout: 5s}
 `
 
 // Promise 1: the events of a connection arrive in order, open first, messages as they were sent, close

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -183,8 +184,17 @@ func TestEveryVerbThroughReflection(t *testing.T) {
 			peer.Send(wstest.Pong(string(f.Payload)))
 		}
 	}()
-	expect(g.call("Send", request(`,"message":{"text":"c"},"confirmation":"RECEIVED"`)), `{"rtt":"0.0`)
-	expect(g.call("Ping", request(`,"payload":"cGluZw=="`)), `{"rtt":"0.0`)
+	for _, call := range [][2]string{
+		{"Send", request(`,"message":{"text":"c"},"confirmation":"RECEIVED"`)}, {"Ping", request(`,"payload":"cGluZw=="`)},
+	} {
+		begin := time.Now()
+		answer := g.call(call[0], call[1])
+		took := time.Since(begin)
+		text, _ := strings.CutPrefix(answer, `{"rtt":"`)
+		if rtt, err := time.ParseDuration(strings.TrimSuffix(text, `"}`)); err != nil || rtt <= 0 || rtt > took {
+			t.Errorf("%s answers %s (%v), want the time of a round trip within %v", call[0], answer, err, took)
+		}
+	}
 	expect(g.call("Pong", request(``)), `{}`)
 	peer.Expect(wire.Pong, "")
 

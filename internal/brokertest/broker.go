@@ -199,6 +199,24 @@ func (b *Broker) Stop() {
 // Stderr is what the broker has logged.
 func (b *Broker) Stderr() string { return b.stderr.String() }
 
+// AwaitLog waits until the broker has logged something with that in it. The log comes through a pipe of its own, maybe after
+// the answer to whatever is logged.
+func (b *Broker) AwaitLog(part string) {
+	b.t.Helper()
+	late := time.After(Patience)
+	for {
+		more := b.stderr.more()
+		if strings.Contains(b.Stderr(), part) {
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			b.t.Fatalf("no %q in the log:\n%s", part, b.Stderr())
+		}
+	}
+}
+
 // URL is the address of an endpoint for WebSocket clients.
 func (b *Broker) URL(path string) string { return b.Listen[0] + path }
 
@@ -225,14 +243,29 @@ func Config(t testing.TB, yaml string) string {
 
 // syncBuffer is a buffer that a process writes while a test reads.
 type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	written chan struct{} // closed with the next write; nil: nobody waits
 }
 
 func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.written != nil {
+		close(b.written)
+		b.written = nil
+	}
 	return b.buf.Write(p)
+}
+
+// more is closed when something has been written since.
+func (b *syncBuffer) more() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.written == nil {
+		b.written = make(chan struct{})
+	}
+	return b.written
 }
 
 func (b *syncBuffer) String() string {

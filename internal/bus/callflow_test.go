@@ -139,12 +139,13 @@ func TestLostPartFailsTheCall(t *testing.T) {
 
 // Without NATS nothing begins, and what is under way ends.
 func TestCallsWithoutNATS(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
 	proxy := bustest.NewProxy(t, url)
 	answers := make(chan *Answer, 1)
 	quick := func(c *Config) {
 		soonSilentOnly(c)
-		c.Peers.CallSilence = 300 * time.Millisecond
+		c.Peers.CallSilence = 4 * time.Second
 	}
 	callee := startPeer(t, url, func(_ context.Context, _ hub.NodeID, _ []byte, a *Answer) { answers <- a }, quick)
 	caller := startPeer(t, proxy.URL, echo, quick)
@@ -161,7 +162,7 @@ func TestCallsWithoutNATS(t *testing.T) {
 	if !errors.Is(got.err, hub.ErrBusAway) || !errors.Is(all[callee.id].err, hub.ErrBusAway) {
 		t.Errorf("new: %v, %v", got.err, all)
 	}
-	if took := time.Since(began); took > 200*time.Millisecond {
+	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("new: after %v", took)
 	}
 	<-a.ctx.Done() // its caller is silent
@@ -178,7 +179,7 @@ func TestCallsWithoutNATS(t *testing.T) {
 // A NATS server that is stopped takes nothing and says nothing: nobody hangs.
 func TestFrozenServerHoldsNobody(t *testing.T) {
 	process := bustest.StartProcess(t, maxPayload(t, 8<<20)...)
-	quick := func(c *Config) { c.Peers.CallSilence = 500 * time.Millisecond }
+	quick := func(c *Config) { c.Peers.CallSilence = time.Second }
 	caller, callee := startPeer(t, process.URL, echo, quick), startPeer(t, process.URL, echo, quick)
 	process.Freeze()
 	defer process.Thaw() // before the nodes end
@@ -189,7 +190,7 @@ func TestFrozenServerHoldsNobody(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, got.err)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 }
@@ -229,8 +230,9 @@ func TestCloseEndsCalls(t *testing.T) {
 
 // Pieces whose rest never comes are forgotten.
 func TestStalePiecesAreDropped(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
-	quick := func(c *Config) { c.Peers.CallSilence = 300 * time.Millisecond }
+	quick := func(c *Config) { c.Peers.CallSilence = 3 * time.Second }
 	callee, caller := startPeer(t, url, echo, quick), startPeer(t, url, echo, quick)
 	e := envelope{kind: kindRequest, call: 77, size: 1 << 20, body: make([]byte, 1000)}
 	if err := caller.publish(subjectTo+string(callee.id), 0, &e); err != nil {

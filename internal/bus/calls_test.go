@@ -131,11 +131,14 @@ func TestCallsThatCannotBegin(t *testing.T) {
 	}
 }
 
-// A node that nobody can reach is reported at once, not after 2 s, and is not gone.
+// A node that nobody can reach is reported at once, not when it was silent for long, and is not gone.
 func TestNoResponderIsUnreachableAtOnce(t *testing.T) {
 	url := bustest.Server(t)
 	proxy := bustest.NewProxy(t, url)
-	caller, callee := startPeer(t, url, echo), startPeer(t, proxy.URL, echo)
+	slow := func(c *Config) { // much slower than "at once", also on a machine that stands still
+		c.Peers.CallSilence, c.Peers.SilentAfter, c.Peers.RemoveAfter = 40*time.Second, time.Hour, time.Hour
+	}
+	caller, callee := startPeer(t, url, echo, slow), startPeer(t, proxy.URL, echo)
 	caller.ask(t.Context(), callee.id, []byte("x")).wantPart(t, "before", []byte("x"))
 	proxy.Refuse()
 	defer proxy.Admit() // so that the callee can end in order
@@ -146,25 +149,26 @@ func TestNoResponderIsUnreachableAtOnce(t *testing.T) {
 	})
 	began := time.Now()
 	got := caller.ask(t.Context(), callee.id, []byte("x"))
-	if took := time.Since(began); !errors.Is(got.err, hub.ErrUnreachable) || took > 100*time.Millisecond {
+	if took := time.Since(began); !errors.Is(got.err, hub.ErrUnreachable) || took > 10*time.Second {
 		t.Errorf("%v after %v", got.err, took)
 	}
 	all := caller.askAll(t.Context(), []byte("x"))
-	if took := time.Since(began); !errors.Is(all[callee.id].err, hub.ErrUnreachable) || took > 200*time.Millisecond {
+	if took := time.Since(began); !errors.Is(all[callee.id].err, hub.ErrUnreachable) || took > 20*time.Second {
 		t.Errorf("all: %v after %v", all, took)
 	}
 }
 
 // A callee that hangs is given up after a while, or at the deadline if that is nearer.
 func TestSilentCalleeIsUnreachable(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
 	proxy := bustest.NewProxy(t, url)
-	quick := func(c *Config) { c.Peers.CallSilence = 400 * time.Millisecond }
+	quick := func(c *Config) { c.Peers.CallSilence, c.Peers.SilentAfter = 3*time.Second, time.Hour }
 	caller, callee := startPeer(t, url, echo, quick), startPeer(t, proxy.URL, echo, quick)
 	proxy.Hold()
 	began := time.Now()
 	got := caller.ask(t.Context(), callee.id, []byte("x"))
-	if took := time.Since(began); !errors.Is(got.err, hub.ErrUnreachable) || took < 300*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); !errors.Is(got.err, hub.ErrUnreachable) || took < 2*time.Second || took > 15*time.Second {
 		t.Errorf("%v after %v", got.err, took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -195,6 +199,8 @@ func TestLongCallLives(t *testing.T) {
 }
 
 func TestDeadlineTravels(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	const limit = 5 * time.Second
 	url := bustest.Server(t)
 	deadlines := make(chan time.Duration, 1)
 	told := make(chan struct{}) // the caller was
@@ -207,19 +213,20 @@ func TestDeadlineTravels(t *testing.T) {
 		})
 	})
 	caller := startPeer(t, url, echo)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if got := caller.ask(ctx, callee.id, nil); !errors.Is(got.err, context.DeadlineExceeded) {
 		t.Errorf("caller: %v", got.err)
 	}
 	close(told)
-	if d := <-deadlines; d <= 0 || d > time.Second {
+	if d := <-deadlines; d <= 0 || d > limit {
 		t.Errorf("callee has %v left", d)
 	}
 }
 
 // A callee without the caller's cancel ends at the deadline by itself.
 func TestDeadlineEndsTheCalleeWithoutItsCaller(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	url := bustest.Server(t)
 	proxy := bustest.NewProxy(t, url)
 	ends := make(chan error, 1)
@@ -231,7 +238,7 @@ func TestDeadlineEndsTheCalleeWithoutItsCaller(t *testing.T) {
 		})
 	})
 	caller := startPeer(t, proxy.URL, echo)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_ = caller.ask(ctx, callee.id, nil)
 	if err := <-ends; !errors.Is(err, context.DeadlineExceeded) {

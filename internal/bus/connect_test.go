@@ -103,7 +103,7 @@ func TestTLS(t *testing.T) {
 	if !r.Until(func() bool { return got >= messages }) {
 		t.Errorf("%d of %d messages", got, messages)
 	}
-	_, err := Connect(t.Context(), Config{URLs: []string{url}, ConnectTimeout: 200 * time.Millisecond, Logger: quiet})
+	_, err := Connect(t.Context(), Config{URLs: []string{url}, ConnectTimeout: 3 * time.Second, Logger: quiet})
 	if err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("without the CA: %v", err)
 	}

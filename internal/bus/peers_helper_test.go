@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,13 +19,14 @@ import (
 // testPeers are the times of nodes in tests: only what makes them find each other quickly is not the default.
 var testPeers = PeersConfig{Announce: 50 * time.Millisecond}
 
-// soonSilent makes a node find others silent, and remove them, quickly.
+// soonSilent makes a node find others silent, and remove them, quickly; not so quickly that a machine that stands still
+// for a second does it, too.
 func soonSilent(c *Config) {
-	c.Peers.SilentAfter, c.Peers.RemoveAfter = 400*time.Millisecond, 1200*time.Millisecond
+	c.Peers.SilentAfter, c.Peers.RemoveAfter = 1500*time.Millisecond, 3*time.Second
 }
 
 // soonSilentOnly is that without the removal.
-func soonSilentOnly(c *Config) { c.Peers.SilentAfter = 400 * time.Millisecond }
+func soonSilentOnly(c *Config) { c.Peers.SilentAfter = 1500 * time.Millisecond }
 
 // peer is one node of a broker.
 type peer struct {
@@ -62,10 +64,29 @@ func (p *peer) join(t testing.TB) *peer {
 	return p
 }
 
-// startPeer is newPeer with join.
+// startedPeers are those of startPeer, of each test.
+var startedPeers sync.Map // testing.TB: []*peer
+
+// startPeer is newPeer with join. It returns when the node and those that were started before know each other, also on a
+// machine that stood still for as long as Join waits for answers.
 func startPeer(t testing.TB, url string, h CallHandler, change ...func(*Config)) *peer {
 	t.Helper()
-	return newPeer(t, url, h, change...).join(t)
+	p := newPeer(t, url, h, change...).join(t)
+	var all []*peer
+	if before, ok := startedPeers.Load(t); ok {
+		all = before.([]*peer)
+	} else {
+		t.Cleanup(func() { startedPeers.Delete(t) })
+	}
+	for _, other := range all {
+		eventually(t, "the nodes know each other", func() bool {
+			_, known := other.Node(p.id)
+			_, knows := p.Node(other.id)
+			return known && knows
+		})
+	}
+	startedPeers.Store(t, append(all, p))
+	return p
 }
 
 // Node is the one of the table.

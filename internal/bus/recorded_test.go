@@ -15,7 +15,8 @@ import (
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
-const testLease = time.Second
+// testLease outlasts a second for which the machine stands still.
+const testLease = 4 * time.Second
 
 // recorded gives a node a life record.
 func recorded(t testing.TB, n *node, instance string) (frozen chan bool) {
@@ -100,6 +101,7 @@ func TestWithoutJetStreamThereIsNoRecord(t *testing.T) {
 }
 
 func TestSurvivorPublishesTheClosesOfADeadNode(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	server := bustest.StartProcess(t)
 	dead, survivor := startNode(t, server.URL), startNode(t, server.URL)
 	recorded(t, dead, "")
@@ -132,6 +134,7 @@ func TestSurvivorPublishesTheClosesOfADeadNode(t *testing.T) {
 }
 
 func TestFrozenNodeKeepsMessagesBack(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	server := bustest.StartProcess(t)
 	n := startNode(t, server.URL)
 	frozen := recorded(t, n, "")
@@ -207,6 +210,7 @@ func lifeRecord(t testing.TB, n *node) string {
 }
 
 func TestEarlierProcessOfTheInstanceIsRecovered(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	server := bustest.StartProcess(t)
 	events := subscribeEvents(t, server.URL)
 	before := startNode(t, server.URL)

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// patience is how long a recorder waits for what a test expects.
+// patience is how long a recorder, and whoever starts a server, waits for what a test expects.
 const patience = 60 * time.Second
 
 // Recorder keeps every message of a subscription.
@@ -59,7 +59,7 @@ func (r *Recorder) Connect(url string, opts ...nats.Option) {
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		r.t.Fatal(err)
 	}
 }

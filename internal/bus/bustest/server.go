@@ -31,7 +31,7 @@ func Server(t testing.TB, change ...func(*server.Options)) (url string) {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 	})
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(patience) {
 		t.Fatal("bustest: NATS server not ready")
 	}
 	return ns.ClientURL()
@@ -41,7 +41,9 @@ func Server(t testing.TB, change ...func(*server.Options)) (url string) {
 func Dial(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
-	opts = append([]nats.Option{nats.ReconnectWait(10 * time.Millisecond), nats.MaxReconnects(-1)}, opts...)
+	opts = append([]nats.Option{
+		nats.Timeout(20 * time.Second), nats.ReconnectWait(10 * time.Millisecond), nats.MaxReconnects(-1),
+	}, opts...)
 	opts = append(opts, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {

@@ -151,6 +151,17 @@ async def test_a_failed_send_is_not_repeated(control: FakeControl, fake_client: 
     assert len(control.requests) == 1
 
 
+async def test_metadata_as_it_is_in_http(control: FakeControl) -> None:
+    """Names are in any case; a value that no header may have is refused, and not shown."""
+    async with Client.connect(control.address, metadata={"Authorization": "Bearer t"}) as client:
+        await client.connection(ID).terminate()
+    assert control.metadata[0]["authorization"] == "Bearer t"
+    async with Client.connect(control.address, metadata={"authorization": "secret\n"}) as client:
+        with pytest.raises(holdfast.InvalidArgument, match="authorization") as refused:
+            await client.connection(ID).terminate()
+        assert "secret" not in str(refused.value)
+
+
 async def test_metadata_goes_with_every_call(control: FakeControl) -> None:
     """Fixed metadata, or what a function says at that moment."""
     tokens = iter(["first", "second"])

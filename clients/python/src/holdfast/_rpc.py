@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ._links import Link, Links
 from ._methods import Method
 from ._sends import Sends
 from ._status import from_rpc_error
-from .errors import DeadlineExceeded, HoldfastError, Unavailable
+from .errors import DeadlineExceeded, HoldfastError, InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
     from grpc.aio import StreamStreamCall, UnaryStreamCall
@@ -29,6 +30,8 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+_HEADER_VALUE = re.compile(r"[ -~]*")
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds a call may take when it says nothing else."""
@@ -202,7 +205,14 @@ class Rpc:
 
     def _headers(self) -> grpc.aio.Metadata:
         values = self._metadata() if callable(self._metadata) else self._metadata
-        return grpc.aio.Metadata(*values.items())
+        for name, value in values.items():
+            if not _HEADER_VALUE.fullmatch(value):  # the value may be a secret
+                raise InvalidArgument(
+                    f"the metadata {name!r} has a character that a header must not have",
+                    code=Code.INVALID_ARGUMENT,
+                    metadata={"field": "metadata", "allowed": _HEADER_VALUE.pattern},
+                )
+        return grpc.aio.Metadata(*((name.lower(), value) for name, value in values.items()))
 
 
 def _is_late(error: grpc.aio.AioRpcError, deadline: float | None, elapsed: float) -> bool:

@@ -131,6 +131,31 @@ async def test_a_cancelled_wait_does_not_end_a_watch(
         await control.cancelled.wait()
 
 
+async def test_a_cancelled_beginning_ends_the_call(
+    control: FakeControl, fake_client: Client
+) -> None:
+    """No block was entered that could end it; the next event begins anew."""
+    asked = asyncio.Event()
+    may_start = False
+
+    async def events(request: Any, context: Any) -> AsyncIterator[pb.WatchResponse]:
+        asked.set()
+        if not may_start:
+            await asyncio.Event().wait()
+        yield STARTED
+        yield event(2, "a")
+
+    control.events = events
+    watch = fake_client.watch(kinds=MessageEvent)
+    entering = asyncio.create_task(watch.__aenter__())
+    async with asyncio.timeout(5):
+        await asked.wait()
+        entering.cancel()
+        await control.cancelled.wait()
+        may_start = True
+        assert [event.data async for event in watch] == ["a"]
+
+
 async def test_closing_the_client_ends_its_watches(control: FakeControl) -> None:
     """An iteration without `async with` ends, too."""
 

@@ -138,6 +138,11 @@ class Watch(Generic[E]):
                     raise
                 self._queue = asyncio.Queue(BUFFER)
                 self._reader = None
+            except BaseException:
+                await self.aclose()  # nobody else will, as the block is not entered
+                self._queue = asyncio.Queue(BUFFER)
+                self._reader = None
+                raise
 
     async def _wait_until_started(self, seconds: float | None) -> None:
         try:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import websockets
+from nats.aio.msg import Msg
 
 from holdfast import Accept, Client, HandshakeRequest, OpenEvent, Refuse
 from peer import DEADLINE
 from processes import Broker
+from publisher import Publisher
 
 
 async def test_accept(broker: Broker, client: Client) -> None:
@@ -117,6 +119,32 @@ async def test_shared_work(broker: Broker, client: Client) -> None:
         for socket in sockets:
             await socket.close()
     assert len(set(asked)) == len(asked) == crowd
+
+
+async def test_nobody_is_left_waiting(events_client: Client, publisher: Publisher) -> None:
+    """A doorkeeper that ends answers everybody whom NATS had sent to it, however busy it is."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def who(_: HandshakeRequest) -> Refuse:
+        asked.set()
+        await go_on.wait()
+        return Refuse(401)
+
+    def ask(number: int) -> asyncio.Task[Msg]:
+        handshake = b'{"connection_id": "c%d"}' % number
+        subject = "holdfast-in.default.handshake"
+        return asyncio.create_task(publisher.nats.request(subject, handshake, timeout=DEADLINE))
+
+    async with events_client.admit(who, concurrency=1) as doorkeeper:
+        asks = [ask(number) for number in range(10)]
+        await asyncio.wait_for(asked.wait(), DEADLINE)
+        await publisher.flush()
+        ending = asyncio.create_task(doorkeeper.aclose())
+        await publisher.flush()
+        go_on.set()
+        await asyncio.wait_for(ending, DEADLINE)
+    answers = await asyncio.gather(*asks)
+    assert all(b"401" in answer.data for answer in answers)
 
 
 async def test_the_end(broker: Broker, client: Client) -> None:

@@ -31,6 +31,21 @@ async def test_a_reply_goes_to_the_reply_subject(
     assert (binary.data, binary.headers) == (b"\x00\xff", {"Holdfast-Opcode": "binary"})
 
 
+async def test_a_reply_that_is_larger_than_nats_takes(
+    events_client: Client, publisher: Publisher
+) -> None:
+    """It is refused here: the server would end the connection, and the events with it."""
+    async with events_client.events(kinds=MessageEvent) as events:
+        await publisher.message("c1", 2, "hi", reply=REPLY)
+        event = await anext(events)
+        for confirm in (False, True):
+            with pytest.raises(holdfast.InvalidArgument) as refused:
+                await event.reply(b"x" * publisher.nats.max_payload, confirm=confirm)
+            assert refused.value.reason == holdfast.Reason.MESSAGE_TOO_LARGE
+        await publisher.message("c1", 3)
+        assert (await anext(events)).seq == 3
+
+
 @pytest.mark.parametrize(
     ("verdict", "kind"),
     [

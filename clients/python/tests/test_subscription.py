@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from control import FakeControl
 from holdfast import Client, CloseEvent, MessageEvent, OpenEvent
@@ -32,6 +33,15 @@ async def test_one_kind_is_typed(events_client: Client, publisher: Publisher) ->
         assert (await anext(events)).data == "hello"
 
 
+async def test_without_a_limit_of_time(control: FakeControl, nats_server: NatsServer) -> None:
+    """A client whose calls have none has events, too."""
+    async with (
+        Client.connect(control.address, nats=nats_server.url, timeout=math.inf) as client,
+        client.events() as events,
+    ):
+        assert events.stats.interruptions == 0
+
+
 async def test_iterating_enters_by_itself(events_client: Client, publisher: Publisher) -> None:
     """`async for event in client.events()` is enough."""
     stream = events_client.events()
@@ -42,6 +52,21 @@ async def test_iterating_enters_by_itself(events_client: Client, publisher: Publ
     assert first.result().seq == 2
     await stream.aclose()
     assert [event async for event in stream if event.seq != 2] == []
+
+
+async def test_a_worker_that_leaves_loses_nothing(
+    events_client: Client, publisher: Publisher
+) -> None:
+    """What NATS gave it before it left its queue group is still yielded: nobody else gets that."""
+    count = 5_000
+    first, second = events_client.events(queue="workers"), events_client.events(queue="workers")
+    async with second:
+        async with first:
+            for i in range(count):
+                await publisher.message(f"c{i}", 2)
+        await publisher.flush()
+    seen = [event.connection_id for stream in (first, second) async for event in stream]
+    assert sorted(seen) == sorted(f"c{i}" for i in range(count))
 
 
 async def test_some_kinds_keep_their_order(events_client: Client, publisher: Publisher) -> None:

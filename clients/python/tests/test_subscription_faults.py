@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import holdfast
 from control import FakeControl
 from holdfast import Client, SlowConsumer
-from processes import NatsServer
+from processes import NatsServer, start_nats_server
 from publisher import Publisher
 
 
@@ -61,6 +63,57 @@ async def test_a_lost_nats_server_shows(
             seq += 1
             await asyncio.wait([arrived], timeout=0.05)
         assert arrived.result().seq >= 3
+
+
+async def test_a_subscription_that_could_not_begin_may_be_tried_again(
+    control: FakeControl, nats_server: NatsServer, publisher: Publisher
+) -> None:
+    """It is as if it was new, and others hear what comes, also when NATS answers after all."""
+    async with (
+        Client.connect(control.address, nats=nats_server.url) as client,
+        client.events() as others,
+    ):
+        events = client.events()
+        nats_server.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await events.__aenter__()
+        finally:
+            nats_server.process.send_signal(signal.SIGCONT)
+        async with events:
+            await publisher.message("c1", 2)
+            assert (await anext(events)).seq == 2
+            assert (await anext(others)).seq == 2
+
+
+async def test_a_subject_that_nats_refuses(control: FakeControl, tmp_path: Path) -> None:
+    """Whoever would wait in vain is told, and the credentials are in no error."""
+    users = [
+        "{user: reader, password: secret, permissions: {subscribe: '_INBOX.>'}}",
+        "{user: anybody, password: other}",
+    ]
+    config = tmp_path / "nats.conf"
+    config.write_text(f"authorization {{users = [{', '.join(users)}]}}")
+    with start_nats_server(tmp_path, "-c", str(config)) as server:
+        url = server.url.replace("//", "//reader:secret@")
+        async with Client.connect(control.address, nats=url) as client:
+            with pytest.raises(holdfast.PermissionDenied, match="default") as refused:
+                async with client.events(queue="workers"):
+                    pass
+            assert refused.value.code == holdfast.Code.PERMISSION_DENIED
+            with pytest.raises(holdfast.PermissionDenied, match="handshake"):
+                await client.admit(nobody).wait()
+        url = server.url.replace("//", "//reader:wrong@")
+        with pytest.raises(holdfast.PermissionDenied) as refused:
+            await Client.connect(control.address, nats=url, connect_timeout=0.5)
+        assert refused.value.code == holdfast.Code.UNAUTHENTICATED
+        assert "wrong" not in str(refused.value)
+
+
+async def nobody(_: holdfast.HandshakeRequest) -> holdfast.Refuse:
+    """A handler that nobody asks."""
+    return holdfast.Refuse()
 
 
 async def test_closing_the_client_ends_its_subscriptions(

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import nats.aio.client
 import nats.errors
-from google.protobuf import json_format
 
 from ._codes import Code
-from ._decode import OPCODE_HEADER
-from ._gen.holdfast.v1 import event_pb2
-from ._message import Data, to_message
-from ._status import make_error, reason_name
-from .errors import DeadlineExceeded, HoldfastError, Unavailable
+from ._message import Data
+from ._publishing import check_size, encode, judge, translated
+from .errors import HoldfastError, PermissionDenied, Unavailable
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
 
 logger = logging.getLogger("holdfast")
 
 RECONNECT_WAIT = 0.25
 """Seconds between two attempts to reach the same server again."""
+
+LEAVE_TIMEOUT = 5.0
+"""Seconds that unsubscribing waits at most for what the server had sent."""
 
 
 class Bus:
@@ -44,7 +46,7 @@ class Bus:
         self._connecting = asyncio.Lock()
         self._client: nats.aio.client.Client | None = None
         self._is_closed = False
-        self._closed_callbacks: set[Callable[[], None]] = set()
+        self._listeners: dict[Callable[[HoldfastError], None], Sequence[str]] = {}
 
     @property
     def reconnects(self) -> int:
@@ -56,6 +58,7 @@ class Bus:
 
         Raises:
             Unavailable: no server can be reached within the timeout.
+            PermissionDenied: the servers refuse the credentials.
             RuntimeError: the client is closed.
         """
         async with self._connecting:
@@ -68,17 +71,13 @@ class Bus:
     async def settle(self, timeout: float) -> None:
         """Returns when the server has seen everything that was subscribed to before.
 
-        Twice, because nats-py writes the ping of a flush past the commands that it still holds
-        back: the first round trip gets these out, the second one is behind them.
-
         Raises:
             Unavailable: the server did not answer in time.
         """
         client = await self.connect()
         try:
             async with asyncio.timeout(timeout):
-                for _ in range(2):
-                    await client.flush(timeout=math.ceil(timeout) + 1)
+                await _round_trip(client)
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"flush: {error!r}", code=Code.UNAVAILABLE) from error
 
@@ -94,16 +93,53 @@ class Bus:
                 await client.flush(timeout=1)
         await client.close()
 
-    def on_closed(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls back when the connection has ended for good. Returns what undoes it."""
-        self._closed_callbacks.add(callback)
-        return lambda: self._closed_callbacks.discard(callback)
+    def on_end(
+        self, subjects: Sequence[str], callback: Callable[[HoldfastError], None]
+    ) -> Callable[[], None]:
+        """Calls back when nothing more comes on these subjects. Returns what undoes it.
+
+        That is so when the connection has ended for good, and when the server refuses a subject.
+        """
+        self._listeners[callback] = subjects
+
+        def forget() -> None:
+            self._listeners.pop(callback, None)
+
+        return forget
+
+    async def leave(self, subscriptions: Sequence[Subscription]) -> None:
+        """Unsubscribes. What the server had sent before still comes, unless NATS is away.
+
+        In a queue group that is what nobody else will get. It is done by hand because `drain` of
+        nats-py does not wait until its UNSUB was sent, see `_round_trip`, and because a drain that
+        fails leaves the subscription to come back with the connection.
+        """
+        client = self._client
+        try:
+            if subscriptions and client is not None and client.is_connected:
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    for subscription in subscriptions:
+                        await client._send_unsubscribe(subscription._id)
+                    await _round_trip(client)
+                    for subscription in subscriptions:
+                        await subscription._pending_queue.join()
+        except (nats.errors.Error, TimeoutError) as error:
+            logger.info("nats: unsubscribe: %r", error)
+        finally:
+            await self.drop(subscriptions)
+
+    async def drop(self, subscriptions: Sequence[Subscription]) -> None:
+        """Unsubscribes at once. What the server had sent is lost."""
+        for subscription in subscriptions:
+            with suppress(nats.errors.Error):  # the connection may be gone already
+                await subscription.unsubscribe()
 
     async def reply(self, subject: str, data: Data) -> None:
         """Publishes a reply; nothing tells whether it arrived.
 
         Raises:
             Unavailable: NATS is away and its buffer is full, or the connection is closed.
+            InvalidArgument: it is larger than NATS takes.
         """
         await self.publish(subject, data, {})
 
@@ -112,11 +148,14 @@ class Bus:
 
         Raises:
             Unavailable: NATS is away and its buffer is full, or the connection is closed.
+            InvalidArgument: it is larger than NATS takes.
         """
         client = await self.connect()
-        opcode, payload = _encode(data)
-        async with _translated():
-            await client.publish(subject, payload, headers={**opcode, **headers})
+        opcode, payload = encode(data)
+        headers = {**opcode, **headers}
+        check_size(client, headers, payload)
+        async with translated():
+            await client.publish(subject, payload, headers=headers)
 
     async def request(self, subject: str, data: Data, timeout: float) -> None:
         """Publishes a reply and waits for the broker's verdict.
@@ -127,22 +166,11 @@ class Bus:
             Unavailable: nobody listens on the subject: the broker that sent the event is away.
         """
         client = await self.connect()
-        headers, payload = _encode(data)
-        async with _translated():
+        headers, payload = encode(data)
+        check_size(client, headers, payload)
+        async with translated():
             answer = await client.request(subject, payload, timeout=timeout, headers=headers)
-        try:
-            verdict = json_format.Parse(
-                answer.data, event_pb2.ReplyVerdict(), ignore_unknown_fields=True
-            )
-        except json_format.ParseError as error:
-            raise HoldfastError(f"not a verdict: {answer.data[:64]!r}") from error
-        if verdict.code != "OK":
-            raise make_error(
-                Code.__members__.get(verdict.code, Code.UNKNOWN),
-                reason_name(verdict.reason),
-                verdict.message,
-                {"connection_id": subject.split(".")[-2]},
-            )
+        judge(answer.data, {"connection_id": subject.split(".")[-2]})
 
     async def _dial(self) -> nats.aio.client.Client:
         client = nats.aio.client.Client()
@@ -154,41 +182,60 @@ class Bus:
             **self._options,
         }
         users_closed_cb = options.pop("closed_cb", None)
+        users_error_cb = options.pop("error_cb")
 
         async def closed_cb() -> None:
-            for callback in tuple(self._closed_callbacks):
-                callback()
+            error = Unavailable("the NATS connection is closed", code=Code.UNAVAILABLE)
+            for callback in tuple(self._listeners):
+                callback(error)
             if users_closed_cb is not None:
                 await users_closed_cb()
 
+        async def error_cb(error: Exception) -> None:
+            for callback, subjects in tuple(self._listeners.items()):
+                if _is_refusal(error, subjects):
+                    callback(PermissionDenied(f"{error}", code=Code.PERMISSION_DENIED))
+            await users_error_cb(error)
+
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await client.connect(self._servers, closed_cb=closed_cb, **options)
+                await client.connect(
+                    self._servers, closed_cb=closed_cb, error_cb=error_cb, **options
+                )
         except (OSError, nats.errors.Error, TimeoutError) as error:
+            last = client.last_error or error
             await client.close()
-            text = f"no NATS server at {self._servers}: {error!r}"
+            if "authorization violation" in str(last).lower():
+                text = f"NATS at {self._places()} refuses the credentials"
+                raise PermissionDenied(text, code=Code.UNAUTHENTICATED) from error
+            text = f"no NATS server at {self._places()}: {last!r}"
             raise Unavailable(text, code=Code.UNAVAILABLE) from error
         return client
 
-
-def _encode(data: Data) -> tuple[dict[str, str], bytes]:
-    message = to_message(data)
-    if message.HasField("text"):
-        return {OPCODE_HEADER: "text"}, message.text.encode()
-    return {OPCODE_HEADER: "binary"}, message.binary
+    def _places(self) -> str:
+        """Where the servers are, for messages; their URLs may hold a password."""
+        servers = [self._servers] if isinstance(self._servers, str) else self._servers
+        return ", ".join(server.rpartition("@")[2] for server in servers)
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Turns errors of nats-py into ours."""
-    try:
-        yield
-    except nats.errors.NoRespondersError as error:
-        raise Unavailable("nobody listens on the reply subject", code=Code.UNAVAILABLE) from error
-    except nats.errors.TimeoutError as error:
-        raise DeadlineExceeded("no answer over NATS", code=Code.DEADLINE_EXCEEDED) from error
-    except nats.errors.Error as error:
-        raise Unavailable(f"{error!r}", code=Code.UNAVAILABLE) from error
+async def _round_trip(client: nats.aio.client.Client) -> None:
+    """Returns when the server has seen every command so far, and what it sent before has arrived.
+
+    Twice, because nats-py writes a ping past the commands that it still holds back: the first round
+    trip gets these out, the second one is behind them. Its `flush` will not do: when that is given
+    up, by its timeout or by a cancelled task, and the pong comes after all, nats-py stops reading,
+    and no subscription of this connection hears anything until it takes the server for stale.
+    """
+    for _ in range(2):
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        await client._send_ping(pong)
+        await asyncio.shield(pong)
+
+
+def _is_refusal(error: Exception, subjects: Sequence[str]) -> bool:
+    """True when the server does not let this user subscribe to one of the subjects."""
+    text = str(error).lower()  # nats-py has lowered it, too
+    return any(f'violation for subscription to "{subject.lower()}"' in text for subject in subjects)
 
 
 async def _log_error(error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -102,8 +103,7 @@ class Client(Many, Cluster, Feeds):
 
     async def close(self) -> None:
         """Ends subscriptions and watches, sends buffered replies, and disconnects. Idempotent."""
-        for stream in tuple(self._streams):
-            await stream.aclose()
+        await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
         if self._bus is not None:
             await self._bus.close()
         await self._rpc.close()

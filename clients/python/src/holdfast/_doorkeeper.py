@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from ._admission import Handler, Refuse, to_payload, to_request
 from ._codes import Code
-from .errors import Unavailable
+from .errors import HoldfastError, Unavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -53,14 +53,15 @@ class Doorkeeper:
         self._subscription: NatsSubscription | None = None
         self._entering = asyncio.Lock()
         self._ended = asyncio.Event()
-        self._lost = False
-        self._forget_closed: Callable[[], None] = lambda: None
+        self._error: HoldfastError | None = None
+        self._forget: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         """Subscribes, and returns when the server knows.
 
         Raises:
             Unavailable: NATS cannot be reached, or did not confirm in time.
+            PermissionDenied: NATS refuses the credentials, or its user may not subscribe to this.
         """
         async with self._entering:
             if self._subscription is None and not self._ended.is_set():
@@ -81,51 +82,58 @@ class Doorkeeper:
 
         Raises:
             Unavailable: NATS cannot be reached, or its connection ended for good.
+            PermissionDenied: NATS refuses the credentials, or its user may not subscribe to this.
         """
         async with self:
             await self._ended.wait()
-        if self._lost:
-            raise Unavailable("the NATS connection is closed", code=Code.UNAVAILABLE)
+        if self._error is not None:
+            raise self._error
 
     async def aclose(self) -> None:
         """Takes no more clients, and waits until those that wait are answered. Idempotent."""
         self._ended.set()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._forget_closed()
-            with suppress(nats.errors.Error):  # the connection may be gone already
-                await subscription.unsubscribe()
+            await self._bus.leave([subscription])
+        self._forget()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     async def _subscribe(self) -> None:
         client = await self._bus.connect()
-        self._forget_closed = self._bus.on_closed(self._end)
+        self._forget = self._bus.on_end([self._subject], self._end)
         try:
             self._subscription = await client.subscribe(
                 self._subject, queue=self._queue, cb=self._received
             )
             await self._bus.settle(self._timeout)
+            if self._error is not None:
+                raise self._error
         except nats.errors.Error as error:
-            await self.aclose()
+            await self._give_up()
             raise Unavailable(f"subscribe: {error!r}", code=Code.UNAVAILABLE) from error
         except BaseException:
-            await self.aclose()
+            await self._give_up()
             raise
 
-    def _end(self) -> None:
-        self._lost = True
+    async def _give_up(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await self._bus.drop([subscription])
+        await self.aclose()
+
+    def _end(self, error: HoldfastError) -> None:
+        self._error = error
         self._ended.set()
 
     async def _received(self, message: Msg) -> None:
-        await self._room.acquire()  # those behind wait in the subscription
-        task = asyncio.create_task(self._answer(message))
+        task = asyncio.create_task(self._answer_in_turn(message))
         self._tasks.add(task)
-        task.add_done_callback(self._answered)
+        task.add_done_callback(self._tasks.discard)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._room.release()
+    async def _answer_in_turn(self, message: Msg) -> None:
+        async with self._room:  # first come, first served
+            await self._answer(message)
 
     async def _answer(self, message: Msg) -> None:
         try:

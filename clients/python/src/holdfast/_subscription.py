@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
@@ -20,7 +19,7 @@ from ._inbox import Inbox
 from ._interest import EventStats, Interest
 from ._message import Data
 from ._repeats import RepeatFilter
-from .errors import Unavailable
+from .errors import HoldfastError, Unavailable
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -60,13 +59,14 @@ class Subscription(Generic[E]):
         self._interest = interest
         self._connect = connect
         self._timeout = timeout
-        self._inbox: Inbox[Msg] = Inbox(interest.max_pending, interest.max_pending_bytes)
+        self._inbox = self._new_inbox()
         self._repeats = RepeatFilter(interest.remember)
         self._batch: list[Msg] = []
         self._subscriptions: list[NatsSubscription] = []
         self._entering = asyncio.Lock()
         self._ready = False
-        self._forget_closed: Callable[[], None] = lambda: None
+        self._forget: Callable[[], None] = lambda: None
+        self._error: HoldfastError | None = None
         self._reconnects_before = 0
         self._delivered = self._repeated = self._undecodable = 0
 
@@ -86,6 +86,7 @@ class Subscription(Generic[E]):
 
         Raises:
             Unavailable: NATS cannot be reached, or did not confirm in time.
+            PermissionDenied: NATS refuses the credentials, or its user may not subscribe to this.
         """
         async with self._entering:
             if not self._ready:
@@ -103,13 +104,18 @@ class Subscription(Generic[E]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Unsubscribes. Events that wait are still yielded, then iteration ends. Idempotent."""
-        self._forget_closed()
+        """Unsubscribes. Events that wait, and those that NATS had sent already, are still yielded.
+
+        Then iteration ends. So a member of a queue group that iterates on loses nothing that it was
+        given. Idempotent.
+        """
         subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            with suppress(nats.errors.Error):  # the connection may be gone already
-                await subscription.unsubscribe()
-        self._inbox.end()
+        try:
+            await self._bus.leave(subscriptions)
+        finally:
+            self._forget()
+            self._flush_batch()
+            self._inbox.end()
 
     def __aiter__(self) -> Self:
         """Returns itself."""
@@ -122,6 +128,7 @@ class Subscription(Generic[E]):
             SlowConsumer: events are missing here, because more than `max_pending` waited. Iterating
                 again goes on behind the gap.
             Unavailable: the connection to NATS ended for good.
+            PermissionDenied: its user may no longer subscribe to this.
         """
         if not self._ready:
             await self.__aenter__()
@@ -134,11 +141,16 @@ class Subscription(Generic[E]):
                 return cast(E, event)
             self._repeated += 1
 
+    def _new_inbox(self) -> Inbox[Msg]:
+        return Inbox(self._interest.max_pending, self._interest.max_pending_bytes)
+
     async def _subscribe(self) -> None:
+        """It takes effect as a whole or not at all, so that it may be tried again."""
         client = await self._bus.connect()
+        self._error = None
         self._reconnects_before = self._bus.reconnects
-        self._forget_closed = self._bus.on_closed(self._lost)
         subjects = self._interest.subjects(self._bus.subject_prefix)
+        self._forget = self._bus.on_end(subjects, self._ended)
         receive = self._receive if len(subjects) == 1 else self._receive_in_order
         try:
             for subject in subjects:
@@ -153,15 +165,20 @@ class Subscription(Generic[E]):
                     )
                 )
             await self._bus.settle(self._timeout)
-        except nats.errors.Error as error:
-            await self.aclose()
+            if self._error is not None:
+                raise self._error
+        except BaseException as error:
+            subscriptions, self._subscriptions = self._subscriptions, []
+            await self._bus.drop(subscriptions)
+            self._forget()
+            self._inbox = self._new_inbox()
+            if not isinstance(error, nats.errors.Error):
+                raise
             raise Unavailable(f"subscribe: {error!r}", code=Code.UNAVAILABLE) from error
-        except BaseException:
-            await self.aclose()
-            raise
 
-    def _lost(self) -> None:
-        self._inbox.end(Unavailable("the NATS connection is closed", code=Code.UNAVAILABLE))
+    def _ended(self, error: HoldfastError) -> None:
+        self._error = error
+        self._inbox.end(error)
 
     async def _receive(self, message: Msg) -> None:
         self._inbox.put(message, len(message.data))

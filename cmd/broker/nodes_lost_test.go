@@ -71,6 +71,10 @@ func TestNodeThatWasKilledIsUnreachableAndThenGone(t *testing.T) {
 	stopped.ExpectClose(wire.ServiceRestart)
 	stopped.Send(wstest.Close(wire.ServiceRestart, ""))
 	c.brokers[2].Wait()
+	eventually(t, "goodbye", func() bool { // it may come through two servers after the process has ended
+		node, err := c.nodes(0).ListNodes(c.patient(), &holdfastv1.ListNodesRequest{})
+		return err == nil && len(node.Nodes) == 1
+	})
 	reason, took = timed(func() error { return c.send(c.patient(), 0, stopped.id) })
 	if reason != "CONNECTION_GONE" || took > sane {
 		t.Errorf("a call to a node that has stopped: %s after %v, want CONNECTION_GONE at once", reason, took)

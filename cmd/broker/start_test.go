@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -58,4 +59,40 @@ func TestNodeThatStartsKnowsTheOthersBeforeItIsAsked(t *testing.T) {
 	if _, err := conns.Get(long, get); err != nil {
 		t.Errorf("a connection of another node: %v", err)
 	}
+}
+
+// While the start waits for JetStream no client is served, and no load balancer is to send one. It ends when it is told
+// to, also without NATS: there are no clients yet that a drain would have to wait for.
+func TestStartThatWaitsIsNotReadyAndEndsSoon(t *testing.T) {
+	t.Run("with NATS", func(t *testing.T) {
+		t.Parallel()
+		b, _ := waiting(t)
+		b.Stop()
+	})
+	t.Run("without NATS", func(t *testing.T) {
+		t.Parallel()
+		b, nats := waiting(t)
+		nats.Kill()
+		b.Stop()
+	})
+}
+
+// waiting is a broker whose NATS server is the only one of its cluster, so that JetStream has no leader.
+func waiting(t *testing.T) (*brokertest.Broker, *bustest.Process) {
+	t.Helper()
+	free := brokertest.FreeAddresses(t, 3)
+	nats := bustest.StartProcess(t, "--server_name", "s1", "--cluster_name", "test",
+		"--cluster", "nats://127.0.0.1:0", "--routes", "nats-route://"+free[0])
+	b := brokertest.Begin(t, brokertest.Args(t, "--nats-url="+nats.URL, "--drain-delay=1h", "--drain-timeout=1h",
+		"--control-listen="+free[1], "--ops-listen="+free[2])...)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
+	defer cancel()
+	nodes := holdfastv1.NewNodeServiceClient(callSoon(t, free[1]))
+	if _, err := nodes.ListNodes(ctx, &holdfastv1.ListNodesRequest{}); err != nil {
+		t.Fatalf("ListNodes: %v", err)
+	}
+	if status, body := get(t, "http://"+free[2]+"/readyz"); status != http.StatusServiceUnavailable || body != "not ready: starting\n" {
+		t.Errorf("/readyz: %d %q, want 503 and that it is starting", status, body)
+	}
+	return b, nats
 }

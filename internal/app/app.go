@@ -55,6 +55,7 @@ type broker struct {
 	dropper   dropper
 
 	started  atomic.Bool    // bus, hub and control API are there, for the operations port to ask
+	ready    atomic.Bool    // clients are served
 	stopping atomic.Bool    // not ready any more
 	serving  sync.WaitGroup // the goroutines that accept
 	failed   chan error     // the first one that could not
@@ -89,14 +90,15 @@ func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 		drainCall: make(chan struct{}), claimed: make(chan struct{}), remoteKeys: remoteKeys{logger: logger},
 	}
 	if err := b.start(ctx); err != nil {
-		_ = b.stop(context.Background()) // what failed first is what counts
+		_ = b.stopInTime(ctx) // what failed first is what counts
 		if errors.Is(err, context.Canceled) {
 			return nil // told to stop before it was ready, which may be long in a cluster that lacks a majority
 		}
 		return err
 	}
+	b.ready.Store(true)
 	if err := b.writeReady(ready); err != nil {
-		_ = b.stop(context.Background())
+		_ = b.stopInTime(ctx)
 		return fmt.Errorf("ready line: %w", err)
 	}
 	var failure error
@@ -110,9 +112,7 @@ func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	case failure = <-b.failed:
 		logger.Error("stopping: a listener failed", "error", failure)
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.drainTime())
-	defer cancel()
-	return errors.Join(failure, b.stop(stop))
+	return errors.Join(failure, b.stopInTime(ctx))
 }
 
 // abandon ends a node whose connections have ended for everybody else: without an event.
@@ -124,8 +124,19 @@ func (b *broker) abandon() error {
 	return errClaimed
 }
 
-// drainTime bounds the whole stop: delay, closing of connections, and what comes after.
-func (b *broker) drainTime() time.Duration {
+// stopInTime stops although ctx may have ended, in the time that there is for it.
+func (b *broker) stopInTime(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.stopTime())
+	defer cancel()
+	return b.stop(ctx)
+}
+
+// stopTime bounds the whole stop: delay, closing of connections, and what comes after. Before clients were served there
+// is nothing but the last.
+func (b *broker) stopTime() time.Duration {
+	if !b.ready.Load() {
+		return afterDrain
+	}
 	return time.Duration(b.cfg.Drain.Delay) + time.Duration(b.cfg.Drain.Timeout) + afterDrain
 }
 
@@ -240,7 +251,7 @@ func (b *broker) missing() string {
 	switch {
 	case b.stopping.Load():
 		return "stopping"
-	case !b.started.Load():
+	case !b.ready.Load():
 		return "starting"
 	case !b.bus.Connected():
 		return "no connection to NATS"

@@ -79,8 +79,10 @@ func (b *broker) drain(ctx context.Context) {
 	if b.control != nil {
 		b.control.SetServing(false)
 	}
-	// Load balancers that have not noticed yet still send clients: these are accepted until then.
-	wait(ctx, time.Duration(b.cfg.Drain.Delay))
+	if b.ready.Load() {
+		// Load balancers that have not noticed yet still send clients: these are accepted until then.
+		wait(ctx, time.Duration(b.cfg.Drain.Delay))
+	}
 	b.edge.drain()
 	limit := time.Duration(b.cfg.Drain.Timeout)
 	ctx, cancel := context.WithTimeout(ctx, limit)

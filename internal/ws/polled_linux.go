@@ -56,11 +56,11 @@ func (p *polled) run(events uint32) {
 	if events == 0 {
 		p.deaf = false
 	}
-	p.writeOn(events)
 	var more bool
 	if p.begun.Load() && !c.over.Load() {
 		more = p.input(events)
 	}
+	p.writeOn(events) // behind what came: when it fails, nothing more is read
 	if c.over.Load() {
 		p.end()
 		return

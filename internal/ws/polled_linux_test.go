@@ -135,6 +135,29 @@ func TestEpollSocketThatAlwaysHasMoreGivesWay(t *testing.T) {
 	}
 }
 
+// TestLastWordsOfAPeerThatReadNothing: who hangs up on what he has not read resets the connection, and both are seen at once.
+func TestLastWordsOfAPeerThatReadNothing(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one loop
+	e := epollEngine(t)
+	busy, wait := make(chan struct{}), make(chan struct{})
+	loopHolder := polled(t, e, func(l *link) {
+		l.rec.Message = func(wire.Opcode, []byte) bool { close(busy); <-wait; return true } // the loop sees nothing
+	})
+	l := polled(t, e, nil)
+	clog(t, l.Conn)
+	loopHolder.peer.Send(wstest.Text("x"))
+	<-busy
+	l.peer.Send(wstest.Text("last words"), wstest.Close(1001, "gone"))
+	_ = l.peer.Close()
+	close(wait)
+	if end := l.rec.End(); end.Cause != ws.PeerClose || end.Code != 1001 || end.Reason != "gone" || end.WasClean {
+		t.Errorf("ended as %+v", end)
+	}
+	if got := strings.Join(l.rec.Events(), ", "); got != "text last words, close" {
+		t.Errorf("recorded %s", got)
+	}
+}
+
 // unixPair are the ends of a connection over a Unix socket.
 func unixPair(t *testing.T) (server, client net.Conn) {
 	t.Helper()

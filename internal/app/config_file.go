@@ -223,7 +223,7 @@ func wanted(t reflect.Type) string {
 	case Level:
 		return "debug, info, warn or error"
 	case Listener:
-		return "an address such as \":8080\", or a mapping with the keys address, mode, tls"
+		return "an address such as \":8080\", or a mapping with the keys " + strings.Join(keysOf(t), ", ")
 	case FileMode:
 		return "a file mode such as 0660"
 	}

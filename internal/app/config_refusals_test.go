@@ -42,7 +42,7 @@ var refusals = map[string]struct{ file, want string }{
 	"list for a word":     {"data_dir: [a]\n", `h.yaml:1: data_dir: a list: want text`},
 	"mapping for a word":  {"data_dir: {a: b}\n", `h.yaml:1: data_dir: a mapping: want text`},
 	"word for a mapping":  {"drain: 30s\n", `h.yaml:1: drain: "30s" is text: want a mapping with the keys timeout, delay`},
-	"list for an address": {"listen: [[a]]\n", `h.yaml:1: listen[0]: a list: want an address such as ":8080", or a mapping with the keys address, mode, tls`},
+	"list for an address": {"listen: [[a]]\n", `h.yaml:1: listen[0]: a list: want an address such as ":8080", or a mapping with the keys address, mode, tls, proxy_protocol`},
 	"word for TLS":        {"listen: [{address: \":1\", tls: yes}]\n", `h.yaml:1: listen[0].tls: "yes" is text: want a mapping with the keys cert, key, client_ca`},
 	"yes for true":        {"endpoints:\n- start_paused: yes\n", `h.yaml:2: endpoints[0].start_paused: "yes" is text: want true or false`},
 	"fraction":            {"endpoints:\n- limits: {fragments: 1.5}\n", `h.yaml:2: endpoints[0].limits.fragments: "1.5" is not a whole number`},

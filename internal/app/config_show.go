@@ -106,7 +106,7 @@ func inline(v reflect.Value) (text string, ok bool) {
 
 func plainAddresses(all []Listener) (addresses []string) {
 	for _, l := range all {
-		if l.TLS == nil && l.Mode == 0 {
+		if l == (Listener{Address: l.Address}) {
 			addresses = append(addresses, l.Address)
 		}
 	}

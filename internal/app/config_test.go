@@ -187,6 +187,7 @@ endpoints:
 		"defaults": "",
 		"much":     strings.NewReplacer("CERT", cert, "KEY", key).Replace(first),
 		"external": "nats: {url: \"nats://a:4222,tls://b:4222\"}\n",
+		"proxied":  "listen: [\":8080?proxy_protocol=required\", \":8081\"]\nclients: {trusted_proxies: [10.0.0.0/8, unix]}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := loadText(t, text)

@@ -93,6 +93,36 @@ func TestCallToAllWithMissingNodes(t *testing.T) {
 	}
 }
 
+// A node that is dead for the server, too, is not waited for as long as one that says nothing. One that works is.
+func TestCallToAllDoesNotWaitForTheDead(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	url := bustest.Server(t)
+	proxy := bustest.NewProxy(t, url)
+	times := func(c *Config) { c.Peers.CallSilence = 10 * time.Second }
+	answers := make(chan *Answer, 1)
+	caller, dead := startPeer(t, url, echo, times), startPeer(t, proxy.URL, echo, times)
+	slow := startPeer(t, url, func(_ context.Context, _ hub.NodeID, _ []byte, a *Answer) { answers <- a }, times)
+	proxy.Refuse()
+	defer proxy.Admit() // so that it can end in order
+	began := time.Now()
+	ended := make(chan error, 2)
+	caller.BeginAll(t.Context(), []byte("x"), func(node hub.NodeID, _ []byte, _ bool, err error) {
+		if (node == slow.id) == (err != nil) {
+			t.Errorf("%s, of %s and %s: %v", node, dead.id, slow.id, err)
+		}
+		ended <- err
+	}, func() { close(ended) })
+	if err := <-ended; !errors.Is(err, hub.ErrUnreachable) {
+		t.Errorf("dead: %v", err)
+	}
+	if took := time.Since(began); took > 7*time.Second {
+		t.Errorf("took %v", took)
+	}
+	(<-answers).End(nil)
+	for range ended {
+	}
+}
+
 func TestCancelledCallToAll(t *testing.T) {
 	url := bustest.Server(t)
 	var ends sync.WaitGroup

@@ -1,6 +1,11 @@
 package bus
 
 import (
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
 	"github.com/holdfast-broker/holdfast/internal/hub"
 )
 
@@ -41,7 +46,7 @@ func (c *call) answer(e *envelope) {
 
 // heard notes a sign of a node.
 func (c *call) heard(l *leg) {
-	l.heard = c.p.now.Load()
+	l.heard, l.signs, l.asked, l.absent = c.p.now.Load(), true, false, false
 	if l.silent {
 		l.silent = false
 		c.prompt++
@@ -143,7 +148,7 @@ func (c *call) verdict(l *leg, now int64) error {
 	switch {
 	case quiet >= ticks-1: // a tick may have passed just after it was heard
 		return hub.ErrUnreachable
-	case l.node.left.Load() && quiet > c.p.inTicks(c.p.config.Working)+1: // else it still works on it
+	case l.absent, l.node.left.Load() && quiet > c.p.inTicks(c.p.config.Working)+1: // else it still works on it
 		if c.all && l.node.goodbye.Load() {
 			return hub.ErrGone
 		}
@@ -152,6 +157,56 @@ func (c *call) verdict(l *leg, now int64) error {
 		return hub.ErrUnreachable
 	}
 	return nil
+}
+
+// soonAsked is how many ticks a node may take for its first sign before somebody asks whether it is there at all.
+const soonAsked = 2
+
+// inquire asks our server for the nodes that give no sign: of one that was killed it says that nobody hears it, long
+// before the time for an answer is over. What is asked is said anyway: how much of the answer we have taken.
+func (c *call) inquire(now int64) {
+	if !c.all || !c.mu.TryLock() {
+		return // the server has said so of a single node at the beginning, or something is being heard right now
+	}
+	defer c.mu.Unlock()
+	for i := range c.legs {
+		l := &c.legs[i]
+		patience := int64(soonAsked)
+		if l.signs {
+			patience = c.p.inTicks(c.p.config.Working) + 1
+		}
+		if !c.begun || l.ended || l.asked || now-l.heard <= patience {
+			continue
+		}
+		l.asked = true
+		_ = c.p.ask(l.node, &envelope{kind: kindCredit, call: c.id, value: l.taken})
+	}
+}
+
+// nobodyHears handles what the server says when a request has no responders.
+func (p *Peers) nobodyHears(m *nats.Msg) {
+	number, node, asked := strings.Cut(strings.TrimPrefix(m.Subject, p.answers), askSeparator)
+	id, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || len(m.Data) > 0 || m.Header.Get("Status") != "503" {
+		p.counts.garbage.Add(1)
+		return
+	}
+	switch c := p.calls.find(id); {
+	case c == nil:
+	case asked:
+		c.missing(node)
+	default:
+		c.fail(hub.ErrUnreachable)
+	}
+}
+
+// missing notes that nobody hears a node.
+func (c *call) missing(node string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.find([]byte(node)); l != nil {
+		l.absent = l.asked // else there was a sign since
+	}
 }
 
 // alive handles the list of calls of ours that a callee works on.

@@ -24,6 +24,7 @@ type calls struct {
 	last    uint64 // number of the newest
 	closed  bool
 	scan    []*call // owned by the clock
+	asking  []*call // owned by who tells that we work
 	budget  budget
 }
 
@@ -59,6 +60,9 @@ type leg struct {
 	credited uint64
 	ended    bool
 	silent   bool // not waited for longer than for the others
+	signs    bool // it has given one
+	// asked: since the last sign the server was asked whether the node is there; absent: it is not.
+	asked, absent bool
 }
 
 // Begin starts a call to a node. Calls that one goroutine begins to one node reach its handler in that
@@ -191,17 +195,23 @@ func (cs *calls) size() int {
 }
 
 // expire ends what was not heard of for too long.
-func (cs *calls) expire(now int64) {
+func (cs *calls) expire(now int64) { cs.each(&cs.scan, func(c *call) { c.expire(now) }) }
+
+// inquire looks after nodes of calls to all that say nothing.
+func (cs *calls) inquire(now int64) { cs.each(&cs.asking, func(c *call) { c.inquire(now) }) }
+
+// each visits all, by way of a list that is used again.
+func (cs *calls) each(list *[]*call, visit func(c *call)) {
 	cs.mu.Lock()
 	for _, c := range cs.pending {
-		cs.scan = append(cs.scan, c)
+		*list = append(*list, c)
 	}
 	cs.mu.Unlock()
-	for _, c := range cs.scan {
-		c.expire(now)
+	for _, c := range *list {
+		visit(c)
 	}
-	clear(cs.scan)
-	cs.scan = cs.scan[:0]
+	clear(*list)
+	*list = (*list)[:0]
 }
 
 // close ends all calls.

@@ -248,7 +248,7 @@ func (cs *callers) drop(node hub.NodeID) {
 	}
 }
 
-// tellWorking tells each caller which of its calls are still being worked on.
+// tellWorking tells each caller which of its calls are still being worked on, and looks after those who do not tell us.
 func (p *Peers) tellWorking() {
 	t := time.NewTicker(p.config.Working)
 	defer t.Stop()
@@ -259,6 +259,7 @@ func (p *Peers) tellWorking() {
 			return
 		case <-t.C:
 		}
+		p.calls.inquire(p.now.Load())
 		for _, c := range p.callers.all() {
 			list = c.working(list[:0])
 			room := max(1, p.chunkSize()/aliveLen) * aliveLen

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +132,8 @@ const (
 	// answerToken stands for all answers; tokens of digits are calls, and NATS says there that nobody
 	// hears their subject.
 	answerToken = "a"
+	// askSeparator is between call and node where only whether that node is there was asked.
+	askSeparator = "-"
 )
 
 // What may wait for each subscription's goroutine.
@@ -221,30 +222,35 @@ func (p *Peers) receiveAnswer(m *nats.Msg) {
 	}
 }
 
-// nobodyHears handles what the server says when a request has no responders.
-func (p *Peers) nobodyHears(m *nats.Msg) {
-	id, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, p.answers), 10, 64)
-	if err != nil || len(m.Data) > 0 || m.Header.Get("Status") != "503" {
-		p.counts.garbage.Add(1)
-		return
-	}
-	if c := p.calls.find(id); c != nil {
-		c.fail(hub.ErrUnreachable)
-	}
-}
-
 // publish sends one message. call is the number of the call that the server's "no responders" belongs to;
 // 0: none.
 func (p *Peers) publish(subject string, call uint64, e *envelope) error {
 	out := p.buffers.Get().(*outgoing)
 	defer p.buffers.Put(out)
+	out.reply = out.reply[:0]
+	if call != 0 {
+		out.reply = strconv.AppendUint(append(out.reply, p.answers...), call, 10)
+	}
+	return p.send(subject, out, e)
+}
+
+// ask is publish to one node, whose "no responders" belongs to what that node answers alone.
+func (p *Peers) ask(m *member, e *envelope) error {
+	out := p.buffers.Get().(*outgoing)
+	defer p.buffers.Put(out)
+	out.reply = strconv.AppendUint(append(out.reply[:0], p.answers...), e.call, 10)
+	out.reply = append(append(out.reply, askSeparator...), m.id...)
+	return p.send(m.to, out, e)
+}
+
+// send publishes an envelope, as a request if there is a subject for the reply.
+func (p *Peers) send(subject string, out *outgoing, e *envelope) error {
 	out.message = e.append(out.message[:0], p.self)
 	p.counts.chunksOut.Add(1)
 	var err error
-	if call == 0 {
+	if len(out.reply) == 0 {
 		err = p.nc.Publish(subject, out.message)
 	} else {
-		out.reply = strconv.AppendUint(append(out.reply[:0], p.answers...), call, 10)
 		err = p.nc.PublishRequest(subject, view(out.reply), out.message) // it copies both
 	}
 	if err != nil {

@@ -56,33 +56,56 @@ var (
 	userHasty      = newEnough("user_rate", http.StatusTooManyRequests, "1", "this user has as many new connections in this second as there may be")
 )
 
-// enter counts a connection that is about to be, and answers what those of its address draw on together, or says why it
-// must not be; whoever entered leaves once.
-func (g *gate) enter(client netip.Prefix, now time.Time) (*ws.Quota, *enough) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	counted := client.IsValid() && !g.clients.open()
-	var mine visits
-	if counted {
-		var full *enough
-		if mine, full = g.clients.next(client, now); full != nil {
+// enter counts a connection that is about to be at all gates, and answers what those of its address draw on together; or
+// at none, and says why it must not be. Whoever entered leaves each once. Gates are always given in the same order.
+func enter(gates []*gate, client netip.Prefix, now time.Time) (quota *ws.Quota, full *enough) {
+	for _, g := range gates {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+	}
+	for _, g := range gates {
+		if full := g.refusesLocked(client, now); full != nil {
 			return nil, full
 		}
 	}
-	paid, inTime := pay(g.paid, now, g.perSecond)
+	for _, g := range gates {
+		if q := g.addLocked(client, now); q != nil {
+			quota = q
+		}
+	}
+	return quota, nil
+}
+
+// refusesLocked says why there must not be one more, or nothing.
+func (g *gate) refusesLocked(client netip.Prefix, now time.Time) *enough {
+	if g.counts(client) {
+		if _, full := g.clients.next(client, now); full != nil {
+			return full
+		}
+	}
+	_, inTime := pay(g.paid, now, g.perSecond)
 	switch {
 	case g.most > 0 && g.n >= g.most:
-		return nil, g.full
+		return g.full
 	case !inTime:
-		return nil, g.hasty
+		return g.hasty
 	}
-	g.n++
-	g.paid = paid
-	if !counted {
-		return nil, nil
-	}
-	return g.clients.add(client, mine), nil
+	return nil
 }
+
+// addLocked counts one more.
+func (g *gate) addLocked(client netip.Prefix, now time.Time) *ws.Quota {
+	g.n++
+	g.paid, _ = pay(g.paid, now, g.perSecond)
+	if !g.counts(client) {
+		return nil
+	}
+	mine, _ := g.clients.next(client, now)
+	return g.clients.add(client, mine)
+}
+
+// counts reports whether a client is counted by its address.
+func (g *gate) counts(client netip.Prefix) bool { return client.IsValid() && !g.clients.open() }
 
 // pay answers up to when new connections are paid for with one more; false: that would be more than a second's worth
 // ahead.

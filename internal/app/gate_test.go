@@ -12,7 +12,7 @@ func TestGateByAddress(t *testing.T) {
 	begin := time.Now()
 	enter := func(at time.Duration, from string, want *enough) {
 		t.Helper()
-		if _, got := g.enter(clientOf(from), begin.Add(at)); got != want {
+		if _, got := enter([]*gate{g}, clientOf(from), begin.Add(at)); got != want {
 			t.Errorf("%v, %s: %v, want %v", at, from, got, want)
 		}
 	}

@@ -31,18 +31,10 @@ func (e *edge) enter(ep *endpoint, remote string) (*place, *enough) {
 	if e.gate.open() && ep.gate.open() && ep.tenant == nil {
 		return nil, nil
 	}
-	p := &place{client: clientOf(remote), tenant: ep.tenant}
-	now := time.Now()
-	for _, g := range ep.gates(e) {
-		quota, full := g.enter(p.client, now)
-		if full != nil {
-			p.leave()
-			return nil, full
-		}
-		p.gates = append(p.gates, g)
-		if quota != nil {
-			p.ip = quota
-		}
+	p := &place{gates: ep.gates(e), client: clientOf(remote), tenant: ep.tenant}
+	var full *enough
+	if p.ip, full = enter(p.gates, p.client, time.Now()); full != nil {
+		return nil, full
 	}
 	return p, nil
 }

@@ -66,6 +66,18 @@ func TestNamespaceIsLimitedInASecond(t *testing.T) {
 	}
 }
 
+// Who is refused by one limit uses up nothing of the others, which others need.
+func TestRefusedCostNothing(t *testing.T) {
+	e, first, _, other := limited(t, Namespace{Limits: NamespaceLimits{Connections: 1}}, Clients{NewConnections: 2, NewConnectionsPerIP: 2})
+	mustEnter(t, e, first, "192.0.2.7:1", "")
+	for range 5 {
+		if _, full := e.enter(first, "192.0.2.7:2"); full != namespaceFull {
+			t.Errorf("got %v", full)
+		}
+	}
+	mustEnter(t, e, other, "192.0.2.7:3", "")
+}
+
 func TestUserIsLimitedOnAllEndpoints(t *testing.T) {
 	e, first, second, _ := limited(t, Namespace{Limits: NamespaceLimits{ConnectionsPerUser: 2}}, Clients{})
 	a := mustEnter(t, e, first, "192.0.2.7:1", "ada")

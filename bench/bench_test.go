@@ -4,8 +4,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -50,38 +52,58 @@ func small(t *testing.T, args ...string) *lab {
 
 // TestScenariosLoseNothing measures a little of everything, against the real broker and its limits.
 func TestScenariosLoseNothing(t *testing.T) {
-	l := small(t, "-scenarios=idle,tls,inbound,push,tail,mixed")
-	to := &report.Data{}
-	if err := l.measure(t.Context(), to); err != nil {
-		t.Fatal(err)
-	}
-	to.Print(os.Stderr)
-	if err := to.Faulty(); err != nil {
-		t.Error(err)
-	}
-	for _, want := range []struct{ scenario, row, figure string }{
-		{"mixed", withNATS, report.Rate}, {"inbound", "100 × 8, " + barePublisher, report.CPU}, {"push", "Send, " + bareControl, report.Rate},
-		{"idle", withNATS, report.Held}, {"tail", "100 connections", report.Latency(withNATS, 0.5)},
-	} {
-		if runs := to.Row(want.scenario, want.row).Runs(want.figure); len(runs) == 0 || runs[0] <= 0 {
-			t.Errorf("%s, %s: %s is %v", want.scenario, want.row, want.figure, runs)
+	untilMeasured(t, func(long string) (nothing []string) {
+		l := small(t, "-scenarios=idle,tls,inbound,push,tail,mixed", long)
+		to := &report.Data{}
+		if err := l.measure(t.Context(), to); err != nil {
+			t.Fatal(err)
 		}
+		to.Print(os.Stderr)
+		if err := to.Faulty(); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []struct{ scenario, row, figure string }{
+			{"mixed", withNATS, report.Rate}, {"inbound", "100 × 8, " + barePublisher, report.CPU}, {"push", "Send, " + bareControl, report.Rate},
+			{"idle", withNATS, report.Held}, {"tail", "100 connections", report.Latency(withNATS, 0.5)},
+		} {
+			if runs := to.Row(want.scenario, want.row).Runs(want.figure); len(runs) == 0 || runs[0] <= 0 {
+				nothing = append(nothing, fmt.Sprintf("%s, %s: %s is %v", want.scenario, want.row, want.figure, runs))
+			}
+		}
+		return nothing
+	})
+}
+
+// untilMeasured measures for a moment, and once more for longer if the machine stood still then and there was nothing.
+func untilMeasured(t *testing.T, measure func(long string) (nothing []string)) {
+	t.Helper()
+	var nothing []string
+	for _, long := range []string{"-for=200ms", "-for=4s"} {
+		if nothing = measure(long); len(nothing) == 0 {
+			return
+		}
+		t.Log("with ", long, ": ", strings.Join(nothing, "; "))
 	}
+	t.Error(strings.Join(nothing, "; "))
 }
 
 // TestNodesScenariosLoseNothing runs those of three nodes small, too.
 func TestNodesScenariosLoseNothing(t *testing.T) {
-	l := small(t, "-for=400ms")
 	for name, measure := range map[string]measurement{
 		"through another node":        through{1, 2, (*caller).stream, perSecond}.measure,
 		"fan-out":                     fanOut{300, clusterNodes, withNATS}.measure,
 		"bare fan-out":                fanOut{300, 1, bareControl}.measure,
 		"with and without the record": lifeCost{0, 100}.measure,
 	} {
-		f, bad, err := measure(t.Context(), l)
-		if err != nil || bad != (faults{}) || f[0].value == 0 {
-			t.Errorf("%s: %v, %+v, %v", name, f, bad, err)
-		}
+		untilMeasured(t, func(long string) (nothing []string) {
+			f, bad, err := measure(t.Context(), small(t, long))
+			if err != nil || bad != (faults{}) {
+				t.Errorf("%s: %+v, %v", name, bad, err)
+			} else if f[0].value == 0 {
+				nothing = append(nothing, fmt.Sprintf("%s: %v", name, f))
+			}
+			return nothing
+		})
 	}
 }
 
@@ -93,20 +115,25 @@ func TestAnyServerCanBeMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.strike() }()
-	l := small(t, "-url=ws://"+s.address+"/chat", "-pid="+strconv.Itoa(s.server.PID()))
-	to := &report.Data{}
-	if err := l.measure(t.Context(), to); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range to.Rows {
-		figure := report.CPU
-		if r.Scenario == "idle" {
-			figure = report.Held
+	untilMeasured(t, func(long string) (nothing []string) {
+		l := small(t, "-url=ws://"+s.address+"/chat", "-pid="+strconv.Itoa(s.server.PID()), long)
+		to := &report.Data{}
+		if err := l.measure(t.Context(), to); err != nil {
+			t.Fatal(err)
 		}
-		if runs := r.Runs(figure); len(runs) != 1 || runs[0] <= 0 || r.Faults != (faults{}) {
-			t.Errorf("%s: %v, %+v", r.Name, r.Figures, r.Faults)
+		for _, r := range to.Rows {
+			figure := report.CPU
+			if r.Scenario == "idle" {
+				figure = report.Held
+			}
+			if r.Faults != (faults{}) {
+				t.Errorf("%s: %+v", r.Name, r.Faults)
+			} else if runs := r.Runs(figure); len(runs) != 1 || runs[0] <= 0 {
+				nothing = append(nothing, fmt.Sprintf("%s: %v", r.Name, r.Figures))
+			}
 		}
-	}
+		return nothing
+	})
 }
 
 // TestTrafficSeesEveryFault: a check that cannot fail is none.

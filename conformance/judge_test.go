@@ -94,7 +94,7 @@ func TestJudgeSeesEveryFault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.open {
-				c.play.limit = 200 * time.Millisecond
+				c.play.limit = 2 * time.Second
 			}
 			st := &stage{address: impostor(t, "", c.answer, !c.open)}
 			r := play(t.Context(), st, &c.play)

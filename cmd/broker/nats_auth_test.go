@@ -108,7 +108,7 @@ nats:
 		"a wrong password": {trusted, nats.UserInfo("ear", "wrong")},
 		"plain text":       {nats.UserInfo("ear", natsMarker)},
 	} {
-		nc, err := nats.Connect(strings.Replace(url, "tls://", "nats://", 1), opts...)
+		nc, err := nats.Connect(strings.Replace(url, "tls://", "nats://", 1), append(opts, nats.Timeout(brokertest.Patience))...)
 		if err == nil || what != "plain text" && !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("with %s: %v", what, err)
 			nc.Close()

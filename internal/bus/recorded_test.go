@@ -51,7 +51,7 @@ func (n *node) abandonLife(t testing.TB) {
 // subscribeEvents subscribes to all opens and closes.
 func subscribeEvents(t testing.TB, url string) <-chan *nats.Msg {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, nats.Timeout(20*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

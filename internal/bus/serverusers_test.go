@@ -352,7 +352,7 @@ func TestThreatEmbeddedServerAsksWhoYouAre(t *testing.T) {
 				"nothing": nats.Name("nobody"), "a wrong password": nats.UserInfo(u.Name, "wrong"), "our user": nats.UserInfo(ownUser, ""),
 				"a token": nats.Token(u.Password), "a system user without secret": nats.UserInfo(systemUser, password("", systemPurpose)),
 			} {
-				if nc, err := nats.Connect(s.URL(), opt); !errors.Is(err, nats.ErrAuthorization) {
+				if nc, err := nats.Connect(s.URL(), opt, nats.Timeout(20*time.Second)); !errors.Is(err, nats.ErrAuthorization) {
 					t.Errorf("with %s: %v", what, err)
 					nc.Close()
 				}
@@ -386,7 +386,7 @@ func TestUserWithAnNKeyShowsNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nats.Connect(s.URL(), nats.Nkey(public, other.Sign)); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := nats.Connect(s.URL(), nats.Nkey(public, other.Sign), nats.Timeout(20*time.Second)); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("another key: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // limit is how long a test waits for what must come.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // sent is a message that the backend gave to the fake.
 type sent struct {
@@ -126,7 +126,7 @@ func newWorld(t *testing.T, connections ...string) *world {
 	if !ns.ReadyForConnections(limit) {
 		t.Fatal("nats-server does not start")
 	}
-	bus, err := nats.Connect(ns.ClientURL())
+	bus, err := nats.Connect(ns.ClientURL(), nats.Timeout(limit))
 	if err != nil {
 		t.Fatal(err)
 	}

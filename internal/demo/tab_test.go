@@ -52,6 +52,7 @@ func startBrowser(t *testing.T) context.Context {
 		chromedp.NoSandbox, // tests may run as root, and the page is ours
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(patience),
 		chromedp.WindowSize(1280, 1000),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)

@@ -18,7 +18,7 @@ import (
 const sigterm = syscall.SIGTERM
 
 // soon is a time that a broker on this machine still takes for the future.
-func soon() *timestamppb.Timestamp { return timestamppb.New(time.Now().Add(300 * time.Millisecond)) }
+func soon() *timestamppb.Timestamp { return timestamppb.New(time.Now().Add(3 * time.Second)) }
 
 // dial opens a plain connection to the client port.
 func dial(t *testing.T, b *brokertest.Broker) net.Conn {

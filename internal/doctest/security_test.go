@@ -81,7 +81,7 @@ func rolesFile(t *testing.T, s snippet) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))}
 	workers.mustNotPublish("holdfast-in.default.group.lobby", "holdfast-in.chat.reply.x")
 	workers.mustNotSubscribe("_INBOX.>")
-	if _, err := nats.Connect(url, secure); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := nats.Connect(url, secure, nats.Timeout(brokertest.Patience)); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("without a user: %v", err)
 	}
 }

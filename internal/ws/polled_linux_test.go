@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -115,17 +116,11 @@ func TestEpollSocketThatAlwaysHasMoreGivesWay(t *testing.T) {
 	})
 	loopHolder.peer.Send(wstest.Text("x"))
 	<-busy
-	flood := wstest.Binary(make([]byte, 1000)).Append(nil)
-	_ = much.peer.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	size := 0
-	for {
-		n, err := much.peer.Write(flood)
-		if size += n; err != nil {
-			break
-		}
-	}
-	if size < 4*ws.ChunkSize {
-		t.Fatalf("the socket takes %d bytes only", size)
+	frame := wstest.Binary(make([]byte, 1000)).Append(nil)
+	flood := bytes.Repeat(frame, 4*ws.ChunkSize/len(frame)+1)
+	_ = much.peer.SetWriteDeadline(time.Now().Add(wstest.Patience))
+	if n, err := much.peer.Write(flood); err != nil {
+		t.Fatalf("the socket takes %d bytes only: %v", n, err)
 	}
 	little.peer.Send(wstest.Text("x"))
 	close(wait)

@@ -215,7 +215,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestTakenConnectionIsNobodyElses(t *testing.T) {
 	var log bytes.Buffer
 	server := &http.Server{
-		ReadTimeout: 50 * time.Millisecond, ErrorLog: slog.NewLogLogger(slog.NewTextHandler(&log, nil), slog.LevelInfo),
+		ReadTimeout: 2 * time.Second, ErrorLog: slog.NewLogLogger(slog.NewTextHandler(&log, nil), slog.LevelInfo),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done() // at the end of the time, although the client is there
 			nc, _ := take(t, w, "taken")

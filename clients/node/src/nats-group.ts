@@ -3,6 +3,7 @@ import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { payloadOf } from "./convert.js";
 import { errorOf } from "./error-of.js";
 import type { NatsPublishOptions } from "./group.js";
+import { publishError } from "./nats-reply.js";
 
 /** Where a client publishes what flows towards the broker. */
 export interface NatsOutlet {
@@ -28,7 +29,7 @@ export function publishToGroup(
   try {
     nats.publish(`${inboundPrefix}.${group.namespace}.group.${group.name}`, data, { headers: fields });
   } catch (cause) {
-    throw errorOf("the message was not given to NATS", { code: "UNAVAILABLE", cause });
+    throw publishError("the message was not given to NATS", nats, cause);
   }
 }
 

@@ -1,6 +1,13 @@
 // The answer to a message event, sent to its reply subject as a request, so that a refusal is seen.
 import { fromJsonString } from "@bufbuild/protobuf";
-import { headers, type Msg, type NatsConnection, RequestError, TimeoutError } from "@nats-io/transport-node";
+import {
+  headers,
+  InvalidArgumentError,
+  type Msg,
+  type NatsConnection,
+  RequestError,
+  TimeoutError,
+} from "@nats-io/transport-node";
 import { payloadOf } from "./convert.js";
 import { errorOf } from "./error-of.js";
 import { HoldfastError, type StatusCode } from "./errors.js";
@@ -31,7 +38,7 @@ export async function replyTo(
     request.catch(() => {});
     judge(await within(request, { signal: options.signal }, "reply"));
   } catch (error) {
-    throw error instanceof HoldfastError ? error : requestError(error);
+    throw error instanceof HoldfastError ? error : requestError(nats, error);
   }
 }
 
@@ -41,11 +48,23 @@ function judge(answer: Msg): void {
   throw errorOf(verdict.message, { code: verdict.code as StatusCode, reason: reasonName(verdict.reason) });
 }
 
-function requestError(error: unknown): HoldfastError {
+/** The error of a message that was not given to NATS: its own limit, or that it is away. */
+export function publishError(message: string, nats: NatsConnection, cause: unknown): HoldfastError {
+  if (!(cause instanceof InvalidArgumentError)) return errorOf(message, { code: "UNAVAILABLE", cause });
+  return errorOf("the message with its headers is larger than NATS takes", {
+    code: "INVALID_ARGUMENT",
+    reason: "MESSAGE_TOO_LARGE",
+    metadata: { field: "message", allowed: `at most ${nats.info?.max_payload} bytes` },
+    cause,
+  });
+}
+
+function requestError(nats: NatsConnection, error: unknown): HoldfastError {
   const late =
     error instanceof TimeoutError || (error instanceof Error && error.cause instanceof TimeoutError);
   if (late) return errorOf("no verdict on the reply", { code: "DEADLINE_EXCEEDED", cause: error });
+  const what = "the reply did not reach the broker";
   const nobody = error instanceof RequestError && error.isNoResponders();
-  const reason = nobody ? "NODE_UNREACHABLE" : undefined;
-  return errorOf("the reply did not reach the broker", { code: "UNAVAILABLE", reason, cause: error });
+  if (nobody) return errorOf(what, { code: "UNAVAILABLE", reason: "NODE_UNREACHABLE", cause: error });
+  return publishError(what, nats, error);
 }

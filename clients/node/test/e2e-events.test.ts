@@ -40,6 +40,12 @@ describe("events", () => {
     peer.socket.send("hello");
     const message = await feed.next("message");
     await assert.rejects(message.reply("x".repeat((1 << 20) + 1)), { reason: "MESSAGE_TOO_LARGE" });
+    // What NATS itself does not take, 8 MiB here, says the same, and ends nothing.
+    const large = new Uint8Array(8 << 20);
+    const tooLarge = { name: "InvalidArgument", reason: "MESSAGE_TOO_LARGE" };
+    await assert.rejects(message.reply(large), tooLarge);
+    await assert.rejects(message.reply(large, { confirm: false }), tooLarge);
+    await assert.rejects(stage.client.group("room").publishOverNats(large), tooLarge);
     await assert.rejects(message.reply("\ud800"), { reason: "INVALID_MESSAGE" });
     await assert.rejects(message.reply("x", { signal: AbortSignal.abort("no") }), { name: "Cancelled" });
     (peer.socket as unknown as { _socket: { pause(): void } })._socket.pause();

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from holdfast import Client, CloseEvent, MessageEvent, OpenEvent, Sender
+from holdfast import Client, CloseEvent, Everyone, HoldfastError, MessageEvent, OpenEvent
 from settings import settings, stop_with
 
 
@@ -21,10 +21,8 @@ async def main() -> None:
         Client.connect(options.control, nats=options.nats) as client,
         # First listen, then look, so that nobody who comes in between is overlooked.
         client.events(namespace=options.namespace) as events,
-        # Lines travel in batches and keep their order for each reader. Who has left meanwhile is
-        # no news: the close event follows. Who reads too slowly misses lines; nobody waits.
-        client.sender(on_failure=lambda error: None) as sender,
     ):
+        everyone = client.everyone(options.namespace)
         here = {member.id async for member in client.list(namespace=options.namespace)}
         print(f"chatting in the namespace {options.namespace}, {len(here)} there", flush=True)
         stop_with(events.aclose)
@@ -33,19 +31,21 @@ async def main() -> None:
             match event:
                 case OpenEvent():
                     here.add(event.connection_id)
-                    await say(sender, here, f"* {guest} has joined")
+                    await say(everyone, f"* {guest} has joined")
                 case MessageEvent(data=data):
                     text = data if isinstance(data, str) else data.decode(errors="replace")
-                    await say(sender, here, f"{guest}: {text}")
+                    await say(everyone, f"{guest}: {text}")
                 case CloseEvent() if event.connection_id in here:
                     here.remove(event.connection_id)
-                    await say(sender, here, f"* {guest} has left")
+                    await say(everyone, f"* {guest} has left")
 
 
-async def say(sender: Sender, here: set[str], line: str) -> None:
-    """Sends a line to everyone."""
-    for connection_id in here:
-        await sender.send(connection_id, line)
+async def say(everyone: Everyone, line: str) -> None:
+    """Sends a line to everyone, in one call. Who reads too slowly misses it; nobody waits."""
+    try:
+        await everyone.publish(line)
+    except HoldfastError as error:  # the broker is away, or restarts: go on when it is back
+        print(f"not sent: {error}", flush=True)
 
 
 asyncio.run(main())

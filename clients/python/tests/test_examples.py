@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import websockets
 from holdfast import Client, Subscription
 from peer import DEADLINE, Peer, open_peer
 from processes import REPOSITORY, Broker
+from relay import relay_to
 
 EXAMPLES = REPOSITORY / "examples" / "python"
 
@@ -76,6 +78,24 @@ async def test_chat_restarts(broker: Broker, events: Any) -> None:
                 assert int(ready.split()[-2]) >= 2
                 await ann.socket.send(text)
                 assert await ann.receive() == await bob.receive() == f"{guest(ann)}: {text}"
+
+
+async def test_chat_outlives_its_broker(broker: Broker, events: Any) -> None:
+    """A line is lost while the control port is away, and the program goes on."""
+    async with (
+        relay_to(broker.control) as relay,
+        running("chat.py", replace(broker, control=relay.address)),
+        open_peer(broker.listen, events) as ann,
+    ):
+        assert await ann.receive() == f"* {guest(ann)} has joined"
+        await relay.refuse()
+        await ann.socket.send("lost")
+        await relay.listen()
+        heard = asyncio.ensure_future(ann.receive())
+        while not heard.done():
+            await ann.socket.send("back")
+            await asyncio.wait([heard], timeout=0.05)
+        assert heard.result() in (f"{guest(ann)}: back", f"{guest(ann)}: lost")
 
 
 async def test_door(broker: Broker) -> None:

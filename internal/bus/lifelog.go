@@ -211,6 +211,12 @@ func (l *lifeLog) Append(ctx context.Context, node hub.NodeID, after uint64, dat
 	return 0, conflictOf(err)
 }
 
+// lifeHeaders is more than the headers of an Append take.
+const lifeHeaders = 1 << 10
+
+// MaxMessage implements life.Log.
+func (l *lifeLog) MaxMessage() int { return int(l.link.nc.MaxPayload()) - lifeHeaders }
+
 // conflictOf finds the sequence that the server names in its refusal: "wrong last sequence: 7". A refusal without one
 // means that another message of the subject is under way.
 func conflictOf(err error) error {

@@ -133,6 +133,24 @@ func TestSurvivorPublishesTheClosesOfADeadNode(t *testing.T) {
 	}
 }
 
+// Opens and closes are recorded many at a time, and no more than one message of the server can carry.
+func TestRecordFitsIntoASmallMaxPayload(t *testing.T) {
+	for _, limit := range []int{4 << 10, 64 << 10} {
+		server := bustest.StartProcess(t, maxPayload(t, limit)...)
+		n := startNode(t, server.URL)
+		recorded(t, n, "")
+		const opens = 3000
+		conns := make([]*hub.Conn, opens)
+		for i := range conns {
+			conns[i], _ = n.open(t)
+		}
+		for _, c := range conns {
+			c.Closed(hub.End{Code: 1000, Cause: hub.CausePeerClose})
+		}
+		eventually(t, "all are published", func() bool { return n.bus.Stats().Publisher.Confirmed == 2*opens })
+	}
+}
+
 func TestFrozenNodeKeepsMessagesBack(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	server := bustest.StartProcess(t)

@@ -107,6 +107,12 @@ func appendHead(b []byte, number, published uint64, instance string) []byte {
 	return appendString(b, fieldInstance, instance)
 }
 
+// sizeHead is what appendHead writes at most.
+func sizeHead(instance string) int {
+	const most = 1<<64 - 1
+	return sizeVarint(fieldNumber, most) + sizeVarint(fieldPublished, most) + sizeString(fieldInstance, instance)
+}
+
 func appendClaim(b []byte, by hub.NodeID, done uint64, finished bool) []byte {
 	b = appendString(b, fieldClaim, string(by))
 	b = appendVarint(b, fieldDone, done)

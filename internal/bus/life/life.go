@@ -49,6 +49,8 @@ type Log interface {
 	// Append appends to the subject of a node if its last sequence is after (0: it has none) and answers
 	// the new one. An error that is a *Conflict is certain; any other leaves open whether it was taken.
 	Append(ctx context.Context, node hub.NodeID, after uint64, data []byte) (seq uint64, err error)
+	// MaxMessage is how many bytes Append takes.
+	MaxMessage() int
 	// Last answers the last message of the node's subject, or ErrNone.
 	Last(ctx context.Context, node hub.NodeID) (Message, error)
 	// Get answers the message of that sequence, or ErrNone.

@@ -78,6 +78,8 @@ func (l *memoryLog) Last(_ context.Context, node hub.NodeID) (life.Message, erro
 	return life.Message{}, life.ErrNone
 }
 
+func (l *memoryLog) MaxMessage() int { return 1 << 20 }
+
 func (l *memoryLog) Epoch() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

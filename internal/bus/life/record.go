@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// maxMessage bounds the entries of one message: far below any server's max_payload, and large enough that
-// its overhead does not count.
+// maxMessage bounds the entries of one message, where the log does not take less: large enough that its overhead does
+// not count.
 const maxMessage = 128 << 10
 
 // errClaimed: others hold this node dead.
@@ -39,6 +39,8 @@ type Record struct {
 	queue   []*message // to be written; what is on its way is not in it
 	spare   *message
 	waiting int // entries that are not acknowledged
+	most    int // bytes of entries in one message
+	entry   []byte
 	stats   Stats
 
 	// owned by the writer
@@ -97,9 +99,8 @@ func Start(ctx context.Context, log Log, c Config, events Events, rewind func(*R
 // acknowledged: in the order of the calls, and never when the node is claimed before.
 func (r *Record) Opened(o *Open, then func()) {
 	r.mu.Lock()
-	m := r.roomLocked()
-	m.entries = appendOpen(m.entries, o)
-	r.addLocked(m, then)
+	r.entry = appendOpen(r.entry[:0], o)
+	r.addLocked(then)
 	r.mu.Unlock()
 	r.signal()
 }
@@ -107,15 +108,23 @@ func (r *Record) Opened(o *Open, then func()) {
 // Closed records the end of a connection. then as in Opened.
 func (r *Record) Closed(c *Close, then func()) {
 	r.mu.Lock()
-	m := r.roomLocked()
-	m.entries = appendClose(m.entries, c)
-	r.addLocked(m, then)
+	r.entry = appendClose(r.entry[:0], c)
+	r.addLocked(then)
 	r.mu.Unlock()
 	r.signal()
 }
 
+// fit makes messages as large as the log takes them.
+func (r *Record) fit() {
+	most := r.log.MaxMessage() - sizeHead(r.config.Instance)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.most = min(maxMessage, most)
+}
+
+// roomLocked answers the message that r.entry goes into. An entry that is too large for any has one of its own.
 func (r *Record) roomLocked() *message {
-	if n := len(r.queue); n > 0 && len(r.queue[n-1].entries) < maxMessage {
+	if n := len(r.queue); n > 0 && len(r.queue[n-1].entries)+len(r.entry) <= r.most {
 		return r.queue[n-1]
 	}
 	m := r.spare
@@ -126,7 +135,10 @@ func (r *Record) roomLocked() *message {
 	return m
 }
 
-func (r *Record) addLocked(m *message, then func()) {
+// addLocked adds r.entry to what is to be written.
+func (r *Record) addLocked(then func()) {
+	m := r.roomLocked()
+	m.entries = append(m.entries, r.entry...)
 	r.waiting++
 	m.then = append(m.then, then)
 }

@@ -26,6 +26,7 @@ func (r *Record) progress() uint64 {
 
 // write appends until the log has taken the message, the node is claimed, or ctx ends.
 func (r *Record) write(ctx context.Context, m *message) error {
+	r.fit()
 	r.number++
 	mark := r.encode(m)
 	first, retries := time.Now(), 0

@@ -192,8 +192,8 @@ describe("a broker that is killed", () => {
 });
 
 async function comesBack(folder: string): Promise<void> {
-  const first = await startBroker(undefined, { folder, lease: "1s" });
-  await using client = await connect({ control: first.control, nats: first.nats, timeoutMs: 1_000 });
+  const first = await startBroker(undefined, { folder, lease: "4s" });
+  await using client = await connect({ control: first.control, nats: first.nats, timeoutMs: 5_000 });
   await using stream = await eventsOf(client);
   {
     await using byHand = await ByHand.at(first.nats);
@@ -206,7 +206,7 @@ async function comesBack(folder: string): Promise<void> {
   assert.deepEqual([closed.closed.cause, closed.connection.id], ["PEER_CLOSE", crowd.opened[0]?.id]);
   await first.kill();
 
-  await using second = await startBroker(undefined, { folder, lease: "1s", nats: first.nats });
+  await using second = await startBroker(undefined, { folder, lease: "4s", nats: first.nats });
   await eventually(async () => {
     // Over the same connection to NATS: then the server knows of `stream` again.
     await using probe = client.events();

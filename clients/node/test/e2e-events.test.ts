@@ -189,7 +189,7 @@ describe("a broker that stops", () => {
 
   test("a client closes in order while its broker is dead", async () => {
     const broker = await startBroker();
-    const client = await connect({ control: broker.control, nats: broker.nats, timeoutMs: 300 });
+    const client = await connect({ control: broker.control, nats: broker.nats, timeoutMs: 3_000 });
     const events = client.events();
     await events.ready;
     const sender = client.sender();

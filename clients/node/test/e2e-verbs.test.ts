@@ -123,7 +123,7 @@ describe("verbs", () => {
     const expireTime = new Date(Date.now() + 3_600_000);
     assert.deepEqual((await it.handle.update({ expireTime })).expireTime, expireTime);
     assert.equal((await it.handle.update({ expireTime: null })).expireTime, undefined);
-    await it.handle.update({ expireTime: new Date(Date.now() + 150) });
+    await it.handle.update({ expireTime: new Date(Date.now() + 3_000) });
     assert.equal((await it.peer.end()).code, 4401);
   });
 
@@ -141,7 +141,7 @@ describe("verbs", () => {
     await using it = await stage.pair("/mute");
     const { _socket: tcp } = it.peer.socket as unknown as { _socket: { pause(): void } };
     tcp.pause();
-    await assert.rejects(it.handle.ping({ timeoutMs: 60 }), holdfast.NotConfirmed);
+    await assert.rejects(it.handle.ping({ timeoutMs: 200 }), holdfast.NotConfirmed);
     await assert.rejects(it.handle.send("x", { confirmation: "RECEIVED", timeoutMs: 0 }), (error) => {
       assert.ok(error instanceof holdfast.NotConfirmed, String(error));
       return error.reason === "NOT_CONFIRMED";
@@ -152,7 +152,7 @@ describe("verbs", () => {
     await using it = await stage.pair();
     const { _socket: tcp } = it.peer.socket as unknown as { _socket: { pause(): void } };
     tcp.pause();
-    const pings = Array.from({ length: 33 }, () => it.handle.ping({ timeoutMs: 10_000 }));
+    const pings = Array.from({ length: 33 }, () => it.handle.ping({ timeoutMs: 30_000 }));
     await assert.rejects(deadline(Promise.all(pings), "the 33rd"), holdfast.RateLimited);
   });
 
@@ -160,7 +160,7 @@ describe("verbs", () => {
     await using it = await stage.pair();
     const { _socket: tcp } = it.peer.socket as unknown as { _socket: { pause(): void; resume(): void } };
     tcp.pause();
-    await assert.rejects(it.handle.close({ code: 4000, timeoutMs: 50 }), holdfast.NotConfirmed);
+    await assert.rejects(it.handle.close({ code: 4000, timeoutMs: 2_000 }), holdfast.NotConfirmed);
     const closing = it.handle.close({ timeoutMs: 10_000 });
     await assert.rejects(it.handle.send("x"), holdfast.ConnectionClosing);
     await assert.rejects(it.handle.pause(), holdfast.ConnectionClosing);

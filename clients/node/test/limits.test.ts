@@ -40,12 +40,12 @@ describe("deadlines and cancellation", () => {
   test("timeoutMs is the broker's deadline too, and ends the call", async () => {
     const { call, handler } = hanging();
     await using it = await using({ get: handler });
-    const failed = assert.rejects(it.handle.get({ timeoutMs: 150 }), (error) => {
+    const failed = assert.rejects(it.handle.get({ timeoutMs: 2_000 }), (error) => {
       assert.equal((error as Error).constructor, DeadlineExceeded);
       return (error as DeadlineExceeded).reason === undefined;
     });
     const { deadline, began, cancelled } = await call;
-    assert.ok(deadline - began <= 160, `the broker has ${deadline - began} ms`);
+    assert.ok(deadline - began <= 2_010, `the broker has ${deadline - began} ms`);
     await failed;
     await cancelled;
   });
@@ -53,7 +53,7 @@ describe("deadlines and cancellation", () => {
   test("a call that waits for a confirmation ends as NotConfirmed", async () => {
     const { handler } = hanging();
     await using it = await using({ send: handler, ping: handler, close: handler });
-    const limit = { timeoutMs: 30 };
+    const limit = { timeoutMs: 300 };
     await assert.rejects(it.handle.ping(limit), NotConfirmed);
     await assert.rejects(it.handle.close(limit), NotConfirmed);
     await assert.rejects(it.handle.send("x", { ...limit, confirmation: "WRITTEN" }), NotConfirmed);
@@ -122,7 +122,7 @@ describe("a broker that is not there", () => {
   });
 
   test("connect says why: here, that nobody listens", async () => {
-    await assert.rejects(connect({ control: "127.0.0.1:1", connectTimeoutMs: 60 }), (error) => {
+    await assert.rejects(connect({ control: "127.0.0.1:1", connectTimeoutMs: 1_500 }), (error) => {
       assert.ok(error instanceof Unavailable && error.cause instanceof Unavailable);
       return error.cause.message.includes("ECONNREFUSED");
     });
@@ -132,7 +132,7 @@ describe("a broker that is not there", () => {
     const broker = await startFakeBroker({});
     const nats = "nats://127.0.0.1:1";
     const options = { control: broker.address, nats };
-    await assert.rejects(connect({ ...options, connectTimeoutMs: 250 }), (error) => {
+    await assert.rejects(connect({ ...options, connectTimeoutMs: 2_000 }), (error) => {
       assert.ok(error instanceof Unavailable);
       return error.message.includes("NATS") && error.cause !== undefined;
     });

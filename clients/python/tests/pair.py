@@ -117,7 +117,7 @@ class Pair:
 
 async def reached(client: Client, *controls: FakeControl) -> None:
     """Calls until each has been asked."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not all(control.requests for control in controls):
             await client.count()
 

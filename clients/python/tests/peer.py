@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 from holdfast import Connection, Event, OpenEvent, Subscription, Watch
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 """Seconds after which something that a test waits for is not coming."""
 
 E = TypeVar("E", bound=Event)

@@ -79,9 +79,9 @@ async def test_a_timeout_ends_the_call(control: FakeControl, fake_client: Client
 
     control.answers["Get"] = answer
     with pytest.raises(holdfast.DeadlineExceeded) as caught:
-        await fake_client.connection(ID).get(timeout=0.1)
+        await fake_client.connection(ID).get(timeout=2)
     assert caught.value.code == "DEADLINE_EXCEEDED"
-    assert remaining[0] == pytest.approx(0.1, abs=0.1)
+    assert 0 < remaining[0] < 2.5
 
 
 async def test_a_deadline_that_the_broker_saw_first(
@@ -110,10 +110,10 @@ async def test_the_clients_timeout_is_the_default(control: FakeControl) -> None:
         return pb.GetResponse()
 
     control.answers["Get"] = answer
-    async with Client.connect(control.address, timeout=3) as client:
+    async with Client.connect(control.address, timeout=30) as client:
         await client.connection(ID).get()
         await client.connection(ID).get(timeout=math.inf)
-    assert remaining[0] == pytest.approx(3, abs=0.5)
+    assert remaining[0] == pytest.approx(30, abs=5)
     assert remaining[1] is None or remaining[1] > 1_000_000
 
 
@@ -123,7 +123,7 @@ async def test_cancelling_the_task_cancels_the_call(
     """The broker sees that nobody waits any more."""
     control.answers["Close"] = hanging
     task = asyncio.create_task(fake_client.connection(ID).close())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await control.called.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -136,7 +136,7 @@ async def test_closing_the_client_fails_calls_under_way(control: FakeControl) ->
     control.answers["Get"] = hanging
     client = await Client.connect(control.address)
     task = asyncio.create_task(client.connection(ID).get())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await control.called.wait()
         await client.close()
         with pytest.raises(holdfast.Unavailable, match="closed during the call"):

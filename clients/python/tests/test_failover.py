@@ -80,17 +80,17 @@ async def test_a_broker_that_hangs_gets_half_of_the_time(pair: Pair, name: str) 
         if len(remaining) == 1:
             await hanging(request, context)
 
-    async with pair.client(timeout=2) as client:
+    async with pair.client(timeout=6) as client:
         pair.always(name, answer)
         await ALL[name](client)
     assert sorted(pair.counts) == [1, 1]
-    assert remaining == [pytest.approx(1, abs=0.4), pytest.approx(1, abs=0.4)]
+    assert remaining == [pytest.approx(3, abs=2), pytest.approx(3, abs=2)]
 
 
 @pytest.mark.parametrize("name", ONCE)
 async def test_a_broker_that_hangs_over_what_is_not_safe(pair: Pair, name: str) -> None:
     """It has all of the time, and then the outcome is unknown."""
-    async with pair.client(timeout=0.4) as client:
+    async with pair.client(timeout=1.5) as client:
         pair.once(name, hanging)
         with pytest.raises(holdfast.DeadlineExceeded):
             await ALL[name](client)
@@ -128,7 +128,7 @@ async def test_attempts_are_bounded(pair: Pair) -> None:
     pair.clear()
     async with pair.client(max_attempts=1000) as client:
         with pytest.raises(holdfast.Unavailable, match="NODE_STOPPING"):
-            await client.connection(ID).get(timeout=0.5)
+            await client.connection(ID).get(timeout=2)
     assert 1 < sum(pair.counts) < 100
 
 
@@ -185,7 +185,7 @@ async def test_a_send_that_the_broker_may_have_forgotten_is_not_repeated(pair: P
     async with pair.client(max_attempts=2) as client:
         handle = client.connection(ID)
         sends = (handle.send(str(i)) for i in range(20))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             results = await asyncio.gather(*sends, return_exceptions=True)
     assert all(isinstance(result, holdfast.Unavailable) for result in results)
     assert sum(pair.counts) == 20

@@ -27,7 +27,10 @@ export interface HandshakeRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** What the client offers, in its order; "bearer." entries among them. */
   readonly subprotocols: readonly string[];
-  /** Peer of the TCP connection, "192.0.2.7:51022"; "" on a Unix socket. */
+  /**
+   * The client's, "192.0.2.7:51022"; "" on a Unix socket. Behind a trusted proxy it is what the proxy says, which may
+   * be without a port: "192.0.2.7".
+   */
   readonly remoteAddress: string;
   /** What the client connected to. */
   readonly localAddress: string;

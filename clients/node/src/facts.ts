@@ -18,7 +18,10 @@ export interface Connection {
   readonly url: string;
   /** Host header of the handshake request. */
   readonly host: string;
-  /** Peer of the TCP connection, "192.0.2.7:51022"; "" on a Unix socket. */
+  /**
+   * The client's, "192.0.2.7:51022"; "" on a Unix socket. Behind a trusted proxy it is what the proxy says, which may
+   * be without a port: "192.0.2.7".
+   */
   readonly remoteAddress: string;
   /** Those headers of the handshake request that the endpoint's `keep_headers` names. */
   readonly headers: Readonly<Record<string, string>>;
@@ -28,7 +31,7 @@ export interface Connection {
   readonly extensions: string;
   /** Who admission or a backend's update says the client is; "" when nobody has. */
   readonly user: string;
-  /** What backends attached by update. */
+  /** What admission, and backends by update, attached. */
   readonly attributes: Readonly<Record<string, string>>;
   /** The groups it is a member of, sorted. */
   readonly groups: readonly string[];

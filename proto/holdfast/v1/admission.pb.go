@@ -45,7 +45,8 @@ type Handshake struct {
 	Headers map[string]string `protobuf:"bytes,7,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// subprotocols: what the client offers, in its order; entries that begin with "bearer." among them.
 	Subprotocols []string `protobuf:"bytes,8,rep,name=subprotocols,proto3" json:"subprotocols,omitempty"`
-	// remote_address: the peer of the TCP connection, "192.0.2.7:51022"; empty on a Unix socket.
+	// remote_address: the client's, "192.0.2.7:51022"; empty on a Unix socket. Behind a trusted proxy it is
+	// what the proxy says, which may be without a port: "192.0.2.7".
 	RemoteAddress string `protobuf:"bytes,9,opt,name=remote_address,json=remoteAddress,proto3" json:"remote_address,omitempty"`
 	// local_address: what the client connected to, "198.51.100.1:443", or the path of the Unix socket.
 	LocalAddress string `protobuf:"bytes,10,opt,name=local_address,json=localAddress,proto3" json:"local_address,omitempty"`

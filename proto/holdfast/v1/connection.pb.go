@@ -112,7 +112,7 @@ type Connection struct {
 	Extensions string `protobuf:"bytes,12,opt,name=extensions,proto3" json:"extensions,omitempty"`
 	// user: who admission or a backend's Update says the client is; empty when nobody has.
 	User string `protobuf:"bytes,13,opt,name=user,proto3" json:"user,omitempty"`
-	// attributes: what backends attached by Update; at most 8 KiB of names and values together.
+	// attributes: what admission, and backends by Update, attached; at most 8 KiB of names and values together.
 	Attributes map[string]string `protobuf:"bytes,14,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// groups: the groups of its namespace that it is a member of, sorted; see GroupService.
 	Groups []string `protobuf:"bytes,15,rep,name=groups,proto3" json:"groups,omitempty"`

@@ -36,7 +36,8 @@ class HandshakeRequest:
     subprotocols: tuple[str, ...]
     """What the client offers, in its order; "bearer." entries among them."""
     remote_address: str
-    """The peer of the TCP connection, "192.0.2.7:51022"; "" on a Unix socket."""
+    """The client's, "192.0.2.7:51022"; "" on a Unix socket. Behind a trusted proxy it is what the
+    proxy says, which may be without a port: "192.0.2.7"."""
     local_address: str
     """What the client connected to."""
     tls: Tls | None

@@ -36,15 +36,17 @@ class Cause(NamedEnum):
     MESSAGE_TOO_LARGE = auto()
     """The client's message was over a limit (1009)."""
     SLOW_CONSUMER = auto()
-    """The send queue was full and the endpoint's policy is to close (1013)."""
+    """The send queue was full and the endpoint's policy is to close; or the broker was short of
+    memory, of which this connection held most (1013)."""
     MESSAGE_ABANDONED = auto()
     """A backend began a message in fragments and did not go on with it (1011)."""
     PING_TIMEOUT = auto()
-    """No sign of life within the heartbeat's timeout."""
+    """No sign of life within the heartbeat's timeout; or, where the kernel tells, nothing of what
+    was sent was acknowledged for about as long."""
     IDLE_TIMEOUT = auto()
-    """Nothing was received for the endpoint's idle limit."""
+    """No message went either way for the endpoint's `idle_timeout` (1001)."""
     EXPIRED = auto()
-    """`expire_time` was reached (4401)."""
+    """`expire_time`, or the endpoint's `max_lifetime`, was reached (4401)."""
     RATE_LIMITED = auto()
     """The client sent more than the endpoint allows (1008)."""
     NODE_DRAIN = auto()

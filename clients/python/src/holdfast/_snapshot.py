@@ -73,7 +73,8 @@ class Handshake:
     host: str
     """The Host header."""
     remote_address: str
-    """The peer of the TCP connection, "192.0.2.7:51022"; "" on a Unix socket."""
+    """The client's, "192.0.2.7:51022"; "" on a Unix socket. Behind a trusted proxy it is what the
+    proxy says, which may be without a port: "192.0.2.7"."""
     headers: Mapping[str, str]
     """The headers that the endpoint's `keep_headers` names, by canonical name."""
     subprotocol: str
@@ -103,7 +104,7 @@ class ConnectionSnapshot:
     user: str
     """Who admission or a backend's update says the client is; "" when nobody has."""
     attributes: Mapping[str, str]
-    """What backends attached."""
+    """What admission, and backends by `update`, attached."""
     groups: tuple[str, ...]
     """The groups it is a member of, sorted."""
     handshake: Handshake

@@ -83,7 +83,8 @@ export type Handshake = Message<"holdfast.v1.Handshake"> & {
   subprotocols: string[];
 
   /**
-   * remote_address: the peer of the TCP connection, "192.0.2.7:51022"; empty on a Unix socket.
+   * remote_address: the client's, "192.0.2.7:51022"; empty on a Unix socket. Behind a trusted proxy it is
+   * what the proxy says, which may be without a port: "192.0.2.7".
    *
    * @generated from field: string remote_address = 9;
    */

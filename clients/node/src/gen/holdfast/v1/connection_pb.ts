@@ -119,7 +119,7 @@ export type Connection = Message<"holdfast.v1.Connection"> & {
   user: string;
 
   /**
-   * attributes: what backends attached by Update; at most 8 KiB of names and values together.
+   * attributes: what admission, and backends by Update, attached; at most 8 KiB of names and values together.
    *
    * @generated from field: map<string, string> attributes = 14;
    */

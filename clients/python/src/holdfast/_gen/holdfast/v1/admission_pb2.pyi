@@ -92,7 +92,9 @@ class Handshake(_message.Message):
     host: _builtins.str
     """host: the Host header."""
     remote_address: _builtins.str
-    """remote_address: the peer of the TCP connection, "192.0.2.7:51022"; empty on a Unix socket."""
+    """remote_address: the client's, "192.0.2.7:51022"; empty on a Unix socket. Behind a trusted proxy it is
+    what the proxy says, which may be without a port: "192.0.2.7".
+    """
     local_address: _builtins.str
     """local_address: what the client connected to, "198.51.100.1:443", or the path of the Unix socket."""
     @_builtins.property

@@ -169,7 +169,7 @@ class Connection(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """attributes: what backends attached by Update; at most 8 KiB of names and values together."""
+        """attributes: what admission, and backends by Update, attached; at most 8 KiB of names and values together."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -3,7 +3,9 @@ package main_test
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,4 +97,37 @@ func waiting(t *testing.T) (*brokertest.Broker, *bustest.Process) {
 		t.Errorf("/readyz: %d %q, want 503 and that it is starting", status, body)
 	}
 	return b, nats
+}
+
+// A node that was claimed starts anew. What it had begun as the old one has ended: nothing says a while later that it drops
+// connections.
+func TestNodeThatWasClaimedStartsAnew(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	nats := bustest.StartProcess(t)
+	ops := brokertest.FreeAddresses(t, 1)[0]
+	other := brokertest.Start(t, "--nats-url="+nats.URL, "--lease-duration=4s")
+	b := brokertest.Start(t, "--nats-url="+nats.URL, "--lease-duration=4s", "--lease-drop-after=1s", "--ops-listen="+ops)
+	nodes := holdfastv1.NewNodeServiceClient(other.GRPC())
+	known := func() (ids []string) {
+		list, err := nodes.ListNodes(t.Context(), &holdfastv1.ListNodesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range list.Nodes {
+			ids = append(ids, n.Id)
+		}
+		return ids
+	}
+	b.Signal(syscall.SIGSTOP)
+	defer b.Signal(syscall.SIGCONT) // else it could not be stopped
+	eventually(t, "claim", func() bool { return len(known()) == 1 })
+	b.Signal(syscall.SIGCONT)
+	eventually(t, "new node", func() bool { return len(known()) == 2 })
+	eventually(t, "lease that is renewed for longer than it was to be frozen", func() bool {
+		appends, _ := strconv.Atoi(metric(t, b, "holdfast_life_appends_total"))
+		return appends >= 5
+	})
+	if strings.Contains(b.Stderr(), "frozen for too long") {
+		t.Errorf("the log of a node that was claimed:\n%s", b.Stderr())
+	}
 }

@@ -110,22 +110,35 @@ func (b *broker) healthy(id hub.NodeID) bool {
 // dropper ends the connections of a node that is frozen for too long.
 type dropper struct {
 	mu    sync.Mutex
-	timer *time.Timer
+	timer *time.Timer // nil while it is not
+}
+
+func (d *dropper) begin(after time.Duration, drop func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timer = time.AfterFunc(after, drop)
+}
+
+func (d *dropper) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.timer = nil
 }
 
 // freeze is told when this node may not act, because others may hold it dead, and when it may again.
 func (b *broker) freeze(frozen bool) {
 	b.hub.SetFrozen(frozen)
 	b.bus.Peers().Announce()
-	b.dropper.mu.Lock()
-	defer b.dropper.mu.Unlock()
 	if !frozen {
-		b.dropper.timer.Stop()
+		b.dropper.end()
 		b.logger.Info("the life record can be written again: going on with all connections")
 		return
 	}
 	b.logger.Error("frozen: the life record could not be written for a lease; no client is read and no command taken until it can be")
-	b.dropper.timer = time.AfterFunc(time.Duration(b.cfg.Lease.DropAfter), b.drop)
+	b.dropper.begin(time.Duration(b.cfg.Lease.DropAfter), b.drop)
 }
 
 // drop lets the clients of a node that stays frozen go elsewhere, if there is an elsewhere.

@@ -113,6 +113,7 @@ func (b *broker) closeLife(ctx context.Context) {
 	if err := b.bus.CloseLife(ctx); err != nil && ctx.Err() == nil {
 		b.logger.Warn("other nodes, or the next start, will publish the closes that are left", "error", err)
 	}
+	b.dropper.end() // nobody says that this node is frozen any more
 }
 
 func (b *broker) closeBus(ctx context.Context) error {

@@ -9,7 +9,7 @@ import pytest
 import websockets
 from nats.aio.msg import Msg
 
-from holdfast import Accept, Client, HandshakeRequest, OpenEvent, Refuse
+from holdfast import Accept, Client, HandshakeRequest, OpenEvent, Refuse, _doorkeeper
 from peer import DEADLINE
 from processes import Broker
 from publisher import Publisher
@@ -121,6 +121,14 @@ async def test_shared_work(broker: Broker, client: Client) -> None:
     assert len(set(asked)) == len(asked) == crowd
 
 
+def ask(publisher: Publisher) -> asyncio.Task[Msg]:
+    """Asks as a broker does."""
+    subject = "holdfast-in.default.handshake"
+    return asyncio.create_task(
+        publisher.nats.request(subject, b'{"connection_id": "c"}', timeout=DEADLINE)
+    )
+
+
 async def test_nobody_is_left_waiting(events_client: Client, publisher: Publisher) -> None:
     """A doorkeeper that ends answers everybody whom NATS had sent to it, however busy it is."""
     asked, go_on = asyncio.Event(), asyncio.Event()
@@ -130,13 +138,8 @@ async def test_nobody_is_left_waiting(events_client: Client, publisher: Publishe
         await go_on.wait()
         return Refuse(401)
 
-    def ask(number: int) -> asyncio.Task[Msg]:
-        handshake = b'{"connection_id": "c%d"}' % number
-        subject = "holdfast-in.default.handshake"
-        return asyncio.create_task(publisher.nats.request(subject, handshake, timeout=DEADLINE))
-
     async with events_client.admit(who, concurrency=1) as doorkeeper:
-        asks = [ask(number) for number in range(10)]
+        asks = [ask(publisher) for _ in range(10)]
         await asyncio.wait_for(asked.wait(), DEADLINE)
         await publisher.flush()
         ending = asyncio.create_task(doorkeeper.aclose())
@@ -144,6 +147,29 @@ async def test_nobody_is_left_waiting(events_client: Client, publisher: Publishe
         go_on.set()
         await asyncio.wait_for(ending, DEADLINE)
     answers = await asyncio.gather(*asks)
+    assert all(b"401" in answer.data for answer in answers)
+
+
+async def test_few_are_taken_at_a_time(
+    events_client: Client, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait in the subscription, which is bounded; they are answered, too."""
+    monkeypatch.setattr(_doorkeeper, "MAX_WAITING", 2)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def who(_: HandshakeRequest) -> Refuse:
+        asked.set()
+        await go_on.wait()
+        return Refuse(401)
+
+    async with events_client.admit(who, concurrency=1) as doorkeeper:
+        asks = [ask(publisher) for _ in range(10)]
+        await asyncio.wait_for(asked.wait(), DEADLINE)
+        await publisher.flush()
+        await doorkeeper._bus.settle(DEADLINE)  # all have come
+        assert len(doorkeeper._tasks) == 3
+        go_on.set()
+        answers = await asyncio.gather(*asks)
     assert all(b"401" in answer.data for answer in answers)
 
 

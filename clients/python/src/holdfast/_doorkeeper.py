@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("holdfast")
 
+MAX_WAITING = 10_000
+"""Clients that wait for a handler at most; a broker has no more handshakes under way by default."""
+
 
 class Doorkeeper:
     """Asks a handler about every client that wants to connect, several at a time.
@@ -48,6 +51,7 @@ class Doorkeeper:
         self._subject = f"{bus.subject_prefix}-in.{namespace}.handshake"
         self._queue = queue
         self._room = asyncio.Semaphore(concurrency)
+        self._places = asyncio.Semaphore(concurrency + MAX_WAITING)
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscription: NatsSubscription | None = None
@@ -127,9 +131,14 @@ class Doorkeeper:
         self._ended.set()
 
     async def _received(self, message: Msg) -> None:
+        await self._places.acquire()  # those behind wait in the subscription, which is bounded
         task = asyncio.create_task(self._answer_in_turn(message))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places.release()
 
     async def _answer_in_turn(self, message: Msg) -> None:
         async with self._room:  # first come, first served

@@ -154,10 +154,11 @@ func (c *Conn) causeLocked(cause Cause, tag uint8, fault *wire.Fault, detail str
 	return true
 }
 
-// streamEnded ends the connection when its stream did.
+// streamEnded ends the connection when its stream did. An end without an error is no cause yet: of a socket that failed,
+// the kernel tells only the first who asks, which may be the writer, and everybody else that it has ended.
 func (c *Conn) streamEnded(err error) {
 	if errors.Is(err, io.EOF) {
-		c.finishWith(Transport, "stream ended without a close frame")
+		c.stop()
 		return
 	}
 	c.streamFailed(err)
@@ -190,6 +191,7 @@ func (c *Conn) conclude() {
 	c.readMu.Unlock()
 
 	c.writeMu.Lock() // whoever takes it from now on sees that it is over
+	c.causeLocked(Transport, 0, nil, "stream ended without a close frame")
 	e := c.endingLocked()
 	unsent := append(c.abandonQueueLocked(), e.written...)
 	unconfirmed := c.pings.clear()

@@ -1,6 +1,9 @@
 package ws_test
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"net"
 	"runtime"
 	"syscall"
@@ -152,6 +155,50 @@ func TestHeldPeerThatTakesNothingIsGivenUp(t *testing.T) {
 type wrapped struct{ net.Conn }
 
 func (w wrapped) SyscallConn() (syscall.RawConn, error) { return w.Conn.(syscall.Conn).SyscallConn() }
+
+// mute is a socket that the kernel has given up: it has told the writer so, and tells the reader of an end.
+type mute struct {
+	net.Conn
+	writing, over context.Context
+	write, end    context.CancelFunc
+}
+
+func newMute(nc net.Conn) *mute {
+	m := &mute{Conn: nc}
+	m.writing, m.write = context.WithCancel(context.Background())
+	m.over, m.end = context.WithCancel(context.Background())
+	return m
+}
+
+func (m *mute) Read([]byte) (int, error) {
+	<-m.writing.Done()
+	return 0, io.EOF
+}
+
+func (m *mute) Write(b []byte) (int, error) {
+	if bytes.HasPrefix(b, []byte("HTTP/")) {
+		return m.Conn.Write(b)
+	}
+	m.write()
+	<-m.over.Done()
+	return 0, syscall.ETIMEDOUT
+}
+
+func (m *mute) SetDeadline(t time.Time) error {
+	if t.Equal(time.Unix(1, 0)) { // the connection is over
+		m.end()
+	}
+	return nil
+}
+
+func TestReaderOfAPeerThatWasGivenUpHearsTheWriter(t *testing.T) {
+	server, client := wstest.TCP(t)
+	l := started(t, newEngine(t), ws.Config{}, newMute(server), client, nil)
+	_, _ = l.Send(text("x"), nil)
+	if end := l.rec.End(); end.Cause != ws.PingTimeout {
+		t.Errorf("ended as %+v", end)
+	}
+}
 
 func TestNoHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

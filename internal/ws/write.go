@@ -1,5 +1,10 @@
 package ws
 
+import (
+	"errors"
+	"net"
+)
+
 // kick writes what is queued, unless someone already does. It returns when all is written, or when the
 // stream is full and somebody else goes on.
 func (c *Conn) kick() {
@@ -85,10 +90,13 @@ func (c *Conn) wrote(b *batch) {
 	}
 }
 
-// writeFailed ends the connection; the writer is it no more. Who reads finds out and answers the rest.
+// writeFailed ends the connection; the writer is it no more. Who reads finds out and answers the rest. That a connection
+// was over before it was written says nothing of why.
 func (c *Conn) writeFailed(b *batch, err error) {
 	c.answer(b.dones, ErrClosing)
-	c.streamFailed(err)
+	if !c.over.Load() || !isWake(err) && !errors.Is(err, net.ErrClosed) {
+		c.streamFailed(err)
+	}
 	c.writeMu.Lock()
 	c.leaveLocked()
 	c.writeMu.Unlock()

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -237,5 +238,34 @@ func TestCloseIsToldOnceWhoeverEndsIt(t *testing.T) {
 		wg.Go(func() { _, _ = l.Send(text("y"), nil) })
 		wg.Wait()
 		l.rec.End() // the recorder fails the test on anything that comes later
+	}
+}
+
+// A client that hangs up on what it has not read resets its connection. What it said before is heard all the same.
+func TestLastWordsOfAPeerThatResets(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS=%v", secure), func(t *testing.T) {
+			links := make(chan *link, 1)
+			url := serve(t, ws.Config{}, secure, func(l *link) { links <- l })
+			for range 20 { // who comes first is a matter of chance
+				p := wstest.Dial(t, url, nil)
+				l := <-links
+				p.Send(wstest.Text("first"))
+				l.rec.WaitFor("text first")
+				clog(t, l.Conn)
+				p.Send(wstest.Text("last words"), wstest.Close(1001, "gone"))
+				if secure {
+					_ = inner(p.Conn).Close()
+				} else {
+					_ = p.Close()
+				}
+				if end := l.rec.End(); end.Cause != ws.PeerClose || end.Code != 1001 || end.Reason != "gone" {
+					t.Errorf("ended as %+v", end)
+				}
+				if got := strings.Join(l.rec.Events(), ", "); got != "text first, text last words, close" {
+					t.Errorf("recorded %s", got)
+				}
+			}
+		})
 	}
 }

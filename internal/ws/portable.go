@@ -3,6 +3,7 @@ package ws
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // portable drives a connection from a goroutine of its own, which waits for input without a buffer where the stream
@@ -10,7 +11,14 @@ import (
 type portable struct {
 	conn Conn
 	stream
-	gone chan struct{} // closed when the writer has left, for the end to wait; else nil; guarded by Conn.writeMu
+	gone   chan struct{} // closed when the writer has left, for the end to wait; else nil; guarded by Conn.writeMu
+	failed atomic.Pointer[failedWrite]
+}
+
+// failedWrite is a writer whose stream has failed, and who leaves when the reading goroutine has come to the end.
+type failedWrite struct {
+	batch *batch
+	err   error
 }
 
 func (p *portable) start()            { p.conn.cfg.engine.running.Go(p.serve) }
@@ -24,6 +32,7 @@ func (p *portable) serve() {
 		p.readUntilEnd()
 	}
 	p.conn.stop()
+	p.endWriter()
 	p.awaitWriter()
 	p.conn.conclude()
 }
@@ -60,26 +69,54 @@ func (p *portable) awaitInput() bool {
 // it: nothing more will come that could be read.
 func (p *portable) awaitReadable() {
 	for !p.conn.readable() {
-		if err := p.watch(p.conn.readable); err != nil {
+		if p.endWriter() {
+			return
+		}
+		if err := p.watch(p.stirs); err != nil {
 			p.conn.streamFailed(err)
 		}
 	}
 }
 
+// stirs: there is something to do for who waits until the connection may be read.
+func (p *portable) stirs() bool { return p.failed.Load() != nil || p.conn.readable() }
+
 // flush is the writer that may wait for the stream, until nothing is left.
 func (p *portable) flush(b *batch) {
 	c := &p.conn
-	defer c.wroteAll(b)
 	for more := true; more && c.compress(b); more = c.next(b) {
 		c.announce(b)
 		if b.n > 0 {
 			if err := p.write(b.bytes()[b.written:]); err != nil {
-				c.writeFailed(b, err)
+				p.leave(&failedWrite{b, err})
 				return
 			}
 		}
 		c.wrote(b)
 	}
+	c.wroteAll(b)
+}
+
+// leave ends the connection of a writer whose stream has failed. Of a peer that hung up everything may be there to be read:
+// then that comes first, and who reads it ends the connection.
+func (p *portable) leave(f *failedWrite) {
+	p.failed.Store(f)
+	if p.conn.over.Load() || !p.hungUp() {
+		p.endWriter()
+		return
+	}
+	p.wake()
+}
+
+// endWriter answers whether there was a failed writer, who has left now.
+func (p *portable) endWriter() bool {
+	f := p.failed.Swap(nil)
+	if f == nil {
+		return false
+	}
+	p.conn.writeFailed(f.batch, f.err)
+	p.conn.wroteAll(f.batch)
+	return true
 }
 
 // awaitWriter waits until nobody writes.

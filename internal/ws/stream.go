@@ -25,6 +25,8 @@ type stream interface {
 	backlog() (acked uint64, waiting bool)
 	// tryWrite writes what it can without waiting.
 	tryWrite(b []byte) (int, error)
+	// hungUp answers whether the peer is gone, so that what is there to be read has an end.
+	hungUp() bool
 	// write waits until all is written.
 	write(b []byte) error
 	// closeWrite lets the peer read what was written and then the end of the stream.

@@ -14,6 +14,7 @@ type watcher interface {
 	watch(ready func() bool) error
 	wake()
 	backlog() (acked uint64, waiting bool)
+	hungUp() bool
 	// woken turns the error of a read that was only woken into none.
 	woken(err error) error
 }
@@ -67,6 +68,15 @@ func (w *socketWatcher) backlog() (acked uint64, waiting bool) {
 	return acked, waiting
 }
 
+func (w *socketWatcher) hungUp() (is bool) {
+	_ = w.rc.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		n, _ := unix.Poll(p, 0)
+		is = n > 0 && p[0].Revents&unix.POLLHUP != 0
+	})
+	return is
+}
+
 // plainWatcher is for streams of which nothing can be seen without reading.
 type plainWatcher chan struct{}
 
@@ -78,6 +88,7 @@ func (w plainWatcher) wake() {
 }
 
 func (w plainWatcher) backlog() (uint64, bool) { return 0, false }
+func (w plainWatcher) hungUp() bool            { return false }
 
 func (w plainWatcher) watch(ready func() bool) error {
 	if !ready() {

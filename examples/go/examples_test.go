@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long an example may take to start and to stop.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // programs is where TestMain builds the examples.
 var programs string

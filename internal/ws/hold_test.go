@@ -191,7 +191,7 @@ func TestHeldConnectionThatIsClosedReadsOnlyForThePeersClose(t *testing.T) {
 
 // The hold of an event that is refused begins when the Handler has answered: a Close meanwhile has seen none.
 func TestConnectionThatIsClosedWhileAnEventIsRefusedReadsThePeersClose(t *testing.T) {
-	l := connected(t, ws.Config{CloseTimeout: time.Second}, func(l *link) {
+	l := connected(t, ws.Config{CloseTimeout: wstest.Patience}, func(l *link) {
 		l.rec.Message = func(wire.Opcode, []byte) bool {
 			l.Close(4000, "", 0, nil)
 			return false

@@ -165,7 +165,7 @@ class FakeNodes(NodeServiceServicer):
 async def serve() -> AsyncIterator[FakeControl]:
     """Runs a fake control port on a port of its own."""
     fake = FakeControl()
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.http2.max_ping_strikes", 0)])
     add_ConnectionServiceServicer_to_server(fake, server)
     add_GroupServiceServicer_to_server(FakeGroups(fake), server)
     add_NodeServiceServicer_to_server(FakeNodes(fake), server)

@@ -68,6 +68,8 @@ function natsOptionsOf({ nats }: ConnectOptions, timeoutMs: number): NodeConnect
   return {
     // A lost connection is made again for as long as it takes, and one that vanished is noticed.
     maxReconnectAttempts: -1,
+    // Also when a server refuses the credentials twice, as one does whose configuration is being changed.
+    ignoreAuthErrorAbort: true,
     reconnectTimeWait: 250,
     pingInterval: DEFAULT_KEEPALIVE_MS,
     // Traces of where a request began cost more than the request.

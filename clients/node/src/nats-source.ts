@@ -37,6 +37,7 @@ export class NatsSource implements EventSource {
   readonly #sink: EventSink;
   readonly #context: DecodeContext;
   readonly #timeoutMs: number;
+  #stopped = false;
 
   constructor(
     nats: NatsConnection,
@@ -67,6 +68,7 @@ export class NatsSource implements EventSource {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     const open = this.#subscriptions.filter((subscription) => !subscription.isClosed());
     const drained = Promise.all(open.map((subscription) => subscription.drain()));
     // While NATS is away nothing can be drained; after the limit the subscription just ends.
@@ -74,14 +76,15 @@ export class NatsSource implements EventSource {
     for (const subscription of open) if (!subscription.isClosed()) subscription.unsubscribe();
   }
 
-  /** Ends the stream when NATS ends the subscription: then no event can come any more. */
+  /** Ends the stream when NATS ends the subscription, or the connection under it: then no event can come any more. */
   async #watch(subscription: Subscription): Promise<void> {
     const error = await subscription.closed;
     if (error instanceof Error) this.#failed(error);
-    else this.#sink.end();
+    else if (this.#stopped) this.#sink.end();
+    else this.#failed();
   }
 
-  #failed(cause: Error): void {
+  #failed(cause?: Error): void {
     this.#sink.fail(errorOf("the subscription to events has ended", { code: "UNAVAILABLE", cause }));
   }
 

@@ -56,6 +56,20 @@ describe("events", () => {
     await assert.rejects(message.reply("later"), { name: "ConnectionNotFound" });
   });
 
+  test("a NATS connection that ends for good is an error of the loop, and no end in order", async () => {
+    const broker = await startBroker();
+    const client = await connect({
+      control: broker.control,
+      nats: { servers: broker.nats, reconnect: false },
+    });
+    const events = client.events();
+    await events.ready;
+    const loop = assert.rejects(events.next(), Unavailable);
+    await broker.kill();
+    await deadline(loop, "the end of the loop");
+    await client.close();
+  });
+
   test("a queue group gives each event to one worker; without one, everybody gets it", async () => {
     const seen: [string, number][] = [];
     const everything = await stage.events({ kinds: ["message"] });

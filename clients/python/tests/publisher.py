@@ -14,7 +14,7 @@ class Publisher:
         self.nats = client
 
     async def flush(self) -> None:
-        """Returns when the server has everything; see `_round_trip` of the client for why twice."""
+        """Returns when the server has everything; see `round_trip` of the client for why twice."""
         await self.nats.flush()
         await self.nats.flush()
 

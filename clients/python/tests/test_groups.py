@@ -238,7 +238,7 @@ async def test_publish_over_nats(events_client: Client, nats_server: NatsServer)
     received: asyncio.Queue[Msg] = asyncio.Queue()
     listener = await nats.connect(nats_server.url)
     await listener.subscribe("holdfast-in.>", cb=received.put)
-    for _ in range(2):  # see `_round_trip` of the client for why twice
+    for _ in range(2):  # see `round_trip` of the client for why twice
         await listener.flush()
     group = events_client.group("room:7", namespace="chat")
     await group.publish_over_nats("grüße")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import nats
 import pytest
 
 import holdfast
@@ -109,6 +110,33 @@ async def test_a_subject_that_nats_refuses(control: FakeControl, tmp_path: Path)
             await Client.connect(control.address, nats=url, connect_timeout=0.5)
         assert refused.value.code == holdfast.Code.UNAUTHENTICATED
         assert "wrong" not in str(refused.value)
+
+
+async def test_credentials_that_are_refused_for_a_while(
+    control: FakeControl, tmp_path: Path
+) -> None:
+    """The subscription ends, and the next one connects anew."""
+    config = tmp_path / "nats.conf"
+
+    def let_in(password: str) -> None:
+        config.write_text(f"authorization {{users = [{{user: ann, password: {password}}}]}}")
+
+    let_in("first")
+    with start_nats_server(tmp_path, "-c", str(config)) as server:
+        url = server.url.replace("//", "//ann:first@")
+        async with Client.connect(control.address, nats=url) as client:
+            async with client.events() as events:
+                let_in("second")
+                server.process.send_signal(signal.SIGHUP)
+                with pytest.raises(holdfast.Unavailable):
+                    await anext(events)
+            let_in("first")
+            server.process.send_signal(signal.SIGHUP)
+            async with client.events() as events, asyncio.timeout(5):
+                publisher = Publisher(await nats.connect(url))
+                await publisher.message("c1", 2)
+                assert (await anext(events)).seq == 2
+                await publisher.nats.close()
 
 
 async def nobody(_: holdfast.HandshakeRequest) -> holdfast.Refuse:

@@ -6,30 +6,37 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import nats.aio.client
 import nats.errors
 
 from ._codes import Code
+from ._leaving import round_trip
 from ._message import Data
 from ._publishing import check_size, encode, judge, translated
 from .errors import HoldfastError, PermissionDenied, Unavailable
-
-if TYPE_CHECKING:
-    from nats.aio.subscription import Subscription
 
 logger = logging.getLogger("holdfast")
 
 RECONNECT_WAIT = 0.25
 """Seconds between two attempts to reach the same server again."""
 
-LEAVE_TIMEOUT = 5.0
-"""Seconds that unsubscribing waits at most for what the server had sent."""
+
+@dataclass(frozen=True, slots=True)
+class _Interest:
+    """What somebody has subscribed to, and where."""
+
+    client: nats.aio.client.Client | None
+    subjects: Sequence[str]
 
 
 class Bus:
-    """One connection to NATS, made when it is first needed, kept and repaired until `close`."""
+    """A connection to NATS, made when it is first needed, kept and repaired until `close`.
+
+    A server that refuses its credentials meanwhile ends it, and the next use makes it anew.
+    """
 
     def __init__(
         self,
@@ -46,12 +53,13 @@ class Bus:
         self._connecting = asyncio.Lock()
         self._client: nats.aio.client.Client | None = None
         self._is_closed = False
-        self._listeners: dict[Callable[[HoldfastError], None], Sequence[str]] = {}
+        self._reconnects = 0  # those of connections that have ended, and their ends
+        self._listeners: dict[Callable[[HoldfastError], None], _Interest] = {}
 
     @property
     def reconnects(self) -> int:
         """How often the connection was lost and made again."""
-        return self._client.stats["reconnects"] if self._client else 0
+        return self._reconnects + (self._client.stats["reconnects"] if self._client else 0)
 
     async def connect(self) -> nats.aio.client.Client:
         """The connection, made now when there is none yet.
@@ -64,6 +72,9 @@ class Bus:
         async with self._connecting:
             if self._is_closed:
                 raise RuntimeError("the client is closed")
+            if self._client is not None and self._client.is_closed:
+                self._reconnects = self.reconnects + 1
+                self._client = None
             if self._client is None:
                 self._client = await self._dial()
             return self._client
@@ -77,7 +88,7 @@ class Bus:
         client = await self.connect()
         try:
             async with asyncio.timeout(timeout):
-                await _round_trip(client)
+                await round_trip(client)
         except (nats.errors.Error, TimeoutError) as error:
             raise Unavailable(f"flush: {error!r}", code=Code.UNAVAILABLE) from error
 
@@ -100,39 +111,12 @@ class Bus:
 
         That is so when the connection has ended for good, and when the server refuses a subject.
         """
-        self._listeners[callback] = subjects
+        self._listeners[callback] = _Interest(self._client, subjects)
 
         def forget() -> None:
             self._listeners.pop(callback, None)
 
         return forget
-
-    async def leave(self, subscriptions: Sequence[Subscription]) -> None:
-        """Unsubscribes. What the server had sent before still comes, unless NATS is away.
-
-        In a queue group that is what nobody else will get. It is done by hand because `drain` of
-        nats-py does not wait until its UNSUB was sent, see `_round_trip`, and because a drain that
-        fails leaves the subscription to come back with the connection.
-        """
-        client = self._client
-        try:
-            if subscriptions and client is not None and client.is_connected:
-                async with asyncio.timeout(LEAVE_TIMEOUT):
-                    for subscription in subscriptions:
-                        await client._send_unsubscribe(subscription._id)
-                    await _round_trip(client)
-                    for subscription in subscriptions:
-                        await subscription._pending_queue.join()
-        except (nats.errors.Error, TimeoutError) as error:
-            logger.info("nats: unsubscribe: %r", error)
-        finally:
-            await self.drop(subscriptions)
-
-    async def drop(self, subscriptions: Sequence[Subscription]) -> None:
-        """Unsubscribes at once. What the server had sent is lost."""
-        for subscription in subscriptions:
-            with suppress(nats.errors.Error):  # the connection may be gone already
-                await subscription.unsubscribe()
 
     async def reply(self, subject: str, data: Data) -> None:
         """Publishes a reply; nothing tells whether it arrived.
@@ -186,14 +170,15 @@ class Bus:
 
         async def closed_cb() -> None:
             error = Unavailable("the NATS connection is closed", code=Code.UNAVAILABLE)
-            for callback in tuple(self._listeners):
-                callback(error)
+            for callback, interest in tuple(self._listeners.items()):
+                if interest.client is client:
+                    callback(error)
             if users_closed_cb is not None:
                 await users_closed_cb()
 
         async def error_cb(error: Exception) -> None:
-            for callback, subjects in tuple(self._listeners.items()):
-                if _is_refusal(error, subjects):
+            for callback, interest in tuple(self._listeners.items()):
+                if _is_refusal(error, interest.subjects):
                     callback(PermissionDenied(f"{error}", code=Code.PERMISSION_DENIED))
             await users_error_cb(error)
 
@@ -216,20 +201,6 @@ class Bus:
         """Where the servers are, for messages; their URLs may hold a password."""
         servers = [self._servers] if isinstance(self._servers, str) else self._servers
         return ", ".join(server.rpartition("@")[2] for server in servers)
-
-
-async def _round_trip(client: nats.aio.client.Client) -> None:
-    """Returns when the server has seen every command so far, and what it sent before has arrived.
-
-    Twice, because nats-py writes a ping past the commands that it still holds back: the first round
-    trip gets these out, the second one is behind them. Its `flush` will not do: when that is given
-    up, by its timeout or by a cancelled task, and the pong comes after all, nats-py stops reading,
-    and no subscription of this connection hears anything until it takes the server for stale.
-    """
-    for _ in range(2):
-        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        await client._send_ping(pong)
-        await asyncio.shield(pong)
 
 
 def _is_refusal(error: Exception, subjects: Sequence[str]) -> bool:

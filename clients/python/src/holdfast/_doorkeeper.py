@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from ._admission import Handler, Refuse, to_payload, to_request
 from ._codes import Code
+from ._leaving import drop, leave
 from .errors import HoldfastError, Unavailable
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Doorkeeper:
         self._ended.set()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await self._bus.leave([subscription])
+            await leave([subscription])
         self._forget()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
@@ -123,7 +124,7 @@ class Doorkeeper:
     async def _give_up(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await self._bus.drop([subscription])
+            await drop([subscription])
         await self.aclose()
 
     def _end(self, error: HoldfastError) -> None:

@@ -17,6 +17,7 @@ from ._decode import SEQ_HEADER, Links, Undecodable, from_nats
 from ._events import KINDS, AnyEvent, CloseEvent, Connector, Event, MessageEvent, OpenEvent
 from ._inbox import Inbox
 from ._interest import EventStats, Interest
+from ._leaving import drop, leave
 from ._message import Data
 from ._repeats import RepeatFilter
 from .errors import HoldfastError, Unavailable
@@ -111,7 +112,7 @@ class Subscription(Generic[E]):
         """
         subscriptions, self._subscriptions = self._subscriptions, []
         try:
-            await self._bus.leave(subscriptions)
+            await leave(subscriptions)
         finally:
             self._forget()
             self._flush_batch()
@@ -169,7 +170,7 @@ class Subscription(Generic[E]):
                 raise self._error
         except BaseException as error:
             subscriptions, self._subscriptions = self._subscriptions, []
-            await self._bus.drop(subscriptions)
+            await drop(subscriptions)
             self._forget()
             self._inbox = self._new_inbox()
             if not isinstance(error, nats.errors.Error):

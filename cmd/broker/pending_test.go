@@ -1,7 +1,12 @@
 package main_test
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
+	"net"
+	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -224,5 +229,40 @@ func TestRepliesWaitForTheOpen(t *testing.T) {
 	}
 	if v := string(verdicts.Wait(2)[1].Data); !strings.Contains(v, `"code":"OK"`) {
 		t.Errorf("the verdict is %s", v)
+	}
+}
+
+// A handshake whose time is over while a backend is asked is answered: its client is still there.
+func TestTimeIsOverWhilePending(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	writeCertificate(t, cert, key, 1)
+	d := newDoor(t, strings.Replace(patientAdmission, "10s", "1s", 1)+"clients: {handshake_timeout: 1500ms}\n",
+		"--listen=127.0.0.1:0?cert="+cert+"&key="+key)
+	d.handshakes() // nobody answers
+	plain, err := net.Dial("tcp", address(d.Listen[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure, err := tls.Dial("tcp", address(d.Listen[1]), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, d.knock(nil)) // which takes two thirds of their time
+	for _, nc := range []net.Conn{plain, secure} {
+		defer func() { _ = nc.Close() }()
+		if _, err := nc.Write([]byte("GET /chat/x HTTP/1.1\r\nHost: h\r\n" + upgradeFields + "\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nc := range []net.Conn{plain, secure} {
+		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+			t.Errorf("the answer is %s with %q", resp.Status, resp.Header)
+		}
 	}
 }

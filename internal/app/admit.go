@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-broker/holdfast/internal/admission"
+	"github.com/holdfast-broker/holdfast/internal/ws/wire"
 )
 
 // admit has the endpoint's admitter judge a handshake. Without a grant the client has its answer. Nobody waits
@@ -24,12 +25,18 @@ func (e *edge) admit(w http.ResponseWriter, ep *endpoint, req *admission.Request
 		e.turnAway(w, full)
 	case client.Err() != nil:
 		e.refused.add("gone")
+		answer(w, tooLong) // its time may be over, and the client still there
 	case refusal != nil:
 		e.keepOut(w, ep, refusal)
 	default:
 		return grant
 	}
 	return nil
+}
+
+// tooLong is the answer to a handshake whose time is over.
+var tooLong = &wire.Refusal{
+	Status: http.StatusServiceUnavailable, Text: "handshake took too long", Header: [][2]string{{"Retry-After", "1"}},
 }
 
 // keepOut answers a handshake that was refused by an admitter.
@@ -48,7 +55,7 @@ func (e *edge) keepOut(w http.ResponseWriter, ep *endpoint, r *admission.Refusal
 		}
 		header.Add(field[0], field[1])
 	}
-	header.Set("Connection", "close") // as in refuse
+	header.Set("Connection", "close") // as in answer
 	w.WriteHeader(r.Status)
 	_, _ = w.Write(r.Body) // the client may be gone
 }

@@ -208,6 +208,11 @@ func (e *edge) turnAway(w http.ResponseWriter, full *enough) {
 
 func (e *edge) refuse(w http.ResponseWriter, r *wire.Refusal) {
 	e.refused.add(strconv.Itoa(r.Status))
+	answer(w, r)
+}
+
+// answer tells a client that its handshake is refused.
+func answer(w http.ResponseWriter, r *wire.Refusal) {
 	for _, h := range r.Header {
 		w.Header().Set(h[0], h[1])
 	}

@@ -11,9 +11,10 @@ import pytest
 
 import holdfast
 from control import FakeControl, failing
-from holdfast import Client, MessageEvent, OpenEvent
+from holdfast import Client, MessageEvent, OpenEvent, _links
 from holdfast._gen.holdfast.v1 import connection_service_pb2 as pb
 from holdfast._gen.holdfast.v1 import event_pb2
+from relay import relay_to
 
 ID = "k5w2j4qzta-7m3c5z6q2n4x6p7a"
 
@@ -129,6 +130,29 @@ async def test_a_cancelled_wait_does_not_end_a_watch(
         await anext(watch)
     async with asyncio.timeout(20):
         await control.cancelled.wait()
+
+
+async def test_a_broker_that_is_gone_without_a_word_ends_a_watch(
+    control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch has no deadline: pings find out, by default within 30 s, here sooner."""
+    quickly = {"grpc.keepalive_time_ms": 100, "grpc.http2.ping_timeout_ms": 1_000}
+    options = {**dict(_links.LONE_KEEPALIVE_OPTIONS), **quickly}
+    monkeypatch.setattr(_links, "LONE_KEEPALIVE_OPTIONS", tuple(options.items()))
+
+    async def events(request: Any, context: Any) -> AsyncIterator[pb.WatchResponse]:
+        yield STARTED
+        await asyncio.Event().wait()
+
+    control.events = events
+    async with (
+        relay_to(control.address) as relay,
+        Client.connect(relay.address, timeout=30) as client,
+        client.watch() as watch,
+    ):
+        relay.freeze()
+        with pytest.raises(holdfast.Unavailable):
+            await anext(watch)
 
 
 async def test_a_cancelled_beginning_ends_the_call(

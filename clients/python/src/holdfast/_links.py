@@ -38,15 +38,28 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
-# With somewhere else to go it pays to know within 15 s that a broker does not answer at all: its
-# machine is gone, or its process hangs. The broker allows pings every 5 s.
-KEEPALIVE_OPTIONS: Sequence[tuple[str, Any]] = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),  # what ends the connection in grpcio 1.85; default 60 s
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-)
+
+def _keepalive(seconds: int, timeout: int) -> Sequence[tuple[str, Any]]:
+    """Pings, so that a broker is noticed whose machine is gone, or whose process hangs.
+
+    Without them a watch, which has no deadline, would wait for it for ever. The broker allows pings
+    every 5 s.
+    """
+    return (
+        ("grpc.keepalive_time_ms", seconds * 1_000),
+        ("grpc.keepalive_timeout_ms", timeout * 1_000),
+        # What ends the connection in grpcio 1.85; default 60 s.
+        ("grpc.http2.ping_timeout_ms", timeout * 1_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+
+
+KEEPALIVE_OPTIONS = _keepalive(10, 5)
+"""With somewhere else to go it pays to know soon."""
+
+LONE_KEEPALIVE_OPTIONS = _keepalive(20, 10)
+"""With nowhere else to go a broker that is slow is waited for."""
 
 _READY = grpc.ChannelConnectivity.READY
 _REFUSED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
@@ -97,7 +110,7 @@ class Links:
         options: Sequence[tuple[str, Any]],
     ) -> None:
         """No I/O until they are used. `options` win over this package's."""
-        keepalive = KEEPALIVE_OPTIONS if len(addresses) > 1 else ()
+        keepalive = KEEPALIVE_OPTIONS if len(addresses) > 1 else LONE_KEEPALIVE_OPTIONS
         # Of two arguments of the same name gRPC takes the first.
         arguments = {**dict(CHANNEL_OPTIONS), **dict(keepalive), **dict(options)}
         self._links = [Link(address, credentials, [*arguments.items()]) for address in addresses]

@@ -82,9 +82,9 @@ func TestStartThatWaitsIsNotReadyAndEndsSoon(t *testing.T) {
 // waiting is a broker whose NATS server is the only one of its cluster, so that JetStream has no leader.
 func waiting(t *testing.T) (*brokertest.Broker, *bustest.Process) {
 	t.Helper()
-	free := brokertest.FreeAddresses(t, 3)
+	free := brokertest.FreeAddresses(t, 4)
 	nats := bustest.StartProcess(t, "--server_name", "s1", "--cluster_name", "test",
-		"--cluster", "nats://127.0.0.1:0", "--routes", "nats-route://"+free[0])
+		"--cluster", "nats://"+free[3], "--routes", "nats-route://"+free[0]) // at port 0 it would be no cluster, with a leader
 	b := brokertest.Begin(t, brokertest.Args(t, "--nats-url="+nats.URL, "--drain-delay=1h", "--drain-timeout=1h",
 		"--control-listen="+free[1], "--ops-listen="+free[2])...)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)

@@ -24,7 +24,8 @@ import { within } from "./wait.js";
  * @example
  * const client = await connect({ control: "127.0.0.1:7400", nats: "nats://127.0.0.1:4222" });
  *
- * @throws {@link Unavailable} when one of them is not reached within `connectTimeoutMs`; {@link Cancelled}
+ * @throws {@link Unavailable} when one of them is not reached within `connectTimeoutMs`; {@link PermissionDenied} when
+ * NATS refuses the credentials; {@link Cancelled}
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const control = new ControlChannel(options);

@@ -69,6 +69,7 @@ class Client(Many, Cluster, Feeds):
 
         Raises:
             Unavailable: no broker, or no NATS server, could be reached in time.
+            PermissionDenied: NATS refuses the credentials.
             ValueError: there is no address in `target`, or `max_attempts` is below 1.
         """
         if max_attempts < 1:

@@ -105,7 +105,8 @@ class Group(Target):
             except_: IDs of connections that do not get it, or the ID of one.
 
         Raises:
-            InvalidArgument: the name of the group or the namespace is not valid.
+            InvalidArgument: the name of the group or the namespace is not valid, or the message is
+                larger than NATS takes.
             Unavailable: NATS is away and its buffer is full, or the connection is closed.
             RuntimeError: the client was made without `nats`.
         """

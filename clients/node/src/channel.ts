@@ -12,7 +12,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
-import { cancelledBy } from "./error-of.js";
+import { cancelledBy, errorOf } from "./error-of.js";
 import type { HoldfastError } from "./errors.js";
 import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
 import {
@@ -205,7 +205,10 @@ export class AddressChannel {
   #headers(): grpc.Metadata {
     const headers = new grpc.Metadata();
     const values = typeof this.#metadata === "function" ? this.#metadata() : this.#metadata;
-    for (const [name, value] of Object.entries(values ?? {})) headers.set(name, value);
+    for (const [name, value] of Object.entries(values ?? {})) {
+      if (!/^[ -~]*$/.test(value)) throw refusedMetadata(name);
+      headers.set(name, value);
+    }
     return headers;
   }
 
@@ -217,6 +220,14 @@ export class AddressChannel {
     }
     return wire;
   }
+}
+
+/** The error of a metadata value that no header may have. The library's own shows the value, which may be a secret. */
+function refusedMetadata(name: string): HoldfastError {
+  return errorOf(`the metadata ${JSON.stringify(name)} has a character that a header must not have`, {
+    code: "INVALID_ARGUMENT",
+    metadata: { field: "metadata", allowed: "printable ASCII" },
+  });
 }
 
 /** The error of a failed attempt, with a note when its request had not left. */

@@ -209,6 +209,17 @@ describe("requests and answers", () => {
     assert.deepEqual(tokens, ["Bearer 1", "Bearer 2"]);
   });
 
+  test("a token with the end of its line is refused, and not shown", async () => {
+    await using it = await using({}, { metadata: { authorization: "Bearer secret\n" } });
+    await assert.rejects(it.handle.terminate(), (error: Error) => {
+      return (
+        error instanceof InvalidArgument &&
+        /authorization/.test(error.message) &&
+        !/secret/.test(error.message)
+      );
+    });
+  });
+
   test("what it throws is a watch's error and that of the sends of a sender, and ends nothing else", async () => {
     const stray: unknown[] = [];
     const listener = (reason: unknown) => stray.push(reason);

@@ -142,7 +142,7 @@ class MessageEvent(Event):
 
         Raises:
             HoldfastError: with `confirm`, what `Connection.send` raises.
-            InvalidArgument: the message is larger than NATS takes, or text that UTF-8 cannot express.
+            InvalidArgument: it is larger than NATS takes, or text that UTF-8 cannot express.
             Unavailable: NATS is away.
             RuntimeError: the event was not delivered by a client.
         """

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from ._gen.holdfast.v1 import connection_service_pb2 as pb
 from ._methods import Stubs
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ KEEPALIVE_OPTIONS = _keepalive(10, 5)
 
 LONE_KEEPALIVE_OPTIONS = _keepalive(20, 10)
 """With nowhere else to go a broker that is slow is waited for."""
+
+WHY_TIMEOUT = 0.1
+"""Seconds for a call that shall fail, to learn what keeps a channel from being connected."""
 
 _READY = grpc.ChannelConnectivity.READY
 _REFUSED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
@@ -129,6 +133,16 @@ class Links:
             return
         while _READY not in (states := self._states()):
             await self._change(states)
+
+    async def why_not(self) -> str:
+        """Why the first address is not connected, in gRPC's words; "" where it does not say."""
+        call = self._links[0].stubs.connections.Count
+        try:
+            await call(pb.CountRequest(), timeout=WHY_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return error.details() or ""
+        return ""
 
     async def close(self) -> None:
         """Ends all channels."""

@@ -72,6 +72,8 @@ class Rpc:
                 await self._links.connect()
         except TimeoutError as error:
             text = f"no broker at {self._links} within {timeout:g} s"
+            if why := await self._links.why_not():
+                text += f": {why}"
             raise Unavailable(text, code=Code.UNAVAILABLE) from error
 
     async def close(self) -> None:
@@ -210,7 +212,7 @@ class Rpc:
                 raise InvalidArgument(
                     f"the metadata {name!r} has a character that a header must not have",
                     code=Code.INVALID_ARGUMENT,
-                    metadata={"field": "metadata", "allowed": _HEADER_VALUE.pattern},
+                    metadata={"field": "metadata", "allowed": "printable ASCII"},
                 )
         return grpc.aio.Metadata(*((name.lower(), value) for name, value in values.items()))
 

@@ -234,10 +234,11 @@ func TestRepliesWaitForTheOpen(t *testing.T) {
 
 // A handshake whose time is over while a backend is asked is answered: its client is still there.
 func TestTimeIsOverWhilePending(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 	writeCertificate(t, cert, key, 1)
-	d := newDoor(t, strings.Replace(patientAdmission, "10s", "1s", 1)+"clients: {handshake_timeout: 1500ms}\n",
+	d := newDoor(t, strings.Replace(patientAdmission, "10s", "4s", 1)+"clients: {handshake_timeout: 6s}\n",
 		"--listen=127.0.0.1:0?cert="+cert+"&key="+key)
 	d.handshakes() // nobody answers
 	plain, err := net.Dial("tcp", address(d.Listen[0]))

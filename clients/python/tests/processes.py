@@ -42,6 +42,14 @@ class NatsServer:
         self.process = _run_nats_server(self.url.rsplit(":", 1)[1], self.options)
         _read_port(self.process)
 
+    def reload(self) -> None:
+        """Has it read its configuration again, and returns when that is in force."""
+        self.process.send_signal(signal.SIGHUP)
+        log = _stream(self.process.stderr)
+        while "Reloaded server configuration" not in (line := _read_line(self.process, log, "reloaded")):
+            if not line:
+                raise RuntimeError("the NATS server has ended")
+
 
 @contextmanager
 def start_broker(

@@ -136,7 +136,7 @@ async def test_a_broker_that_is_gone_without_a_word_ends_a_watch(
     control: FakeControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch has no deadline: pings find out, by default within 30 s, here sooner."""
-    quickly = {"grpc.keepalive_time_ms": 100, "grpc.http2.ping_timeout_ms": 1_000}
+    quickly = {"grpc.keepalive_time_ms": 100, "grpc.http2.ping_timeout_ms": 4_000}
     options = {**dict(_links.LONE_KEEPALIVE_OPTIONS), **quickly}
     monkeypatch.setattr(_links, "LONE_KEEPALIVE_OPTIONS", tuple(options.items()))
 

@@ -17,8 +17,9 @@ type batch struct {
 	frames   int    // of messages, that end in it
 	messages int    // that end in it
 	dones    []Done
-	closes   bool // the close frame is in it: the last batch
-	compress bool // it goes on with the current frame, once that is compressed
+	closes   bool  // the close frame is in it: the last batch
+	compress bool  // it goes on with the current frame, once that is compressed
+	failed   error // of the stream, which takes no more; else nil
 
 	expired  []Done  // of messages that were taken off the queue
 	writable Handler // to be told that the queue is empty; else nil

@@ -269,3 +269,31 @@ func TestLastWordsOfAPeerThatResets(t *testing.T) {
 		})
 	}
 }
+
+// Whoever sends meanwhile learns of the reset first, and most often.
+func TestLastWordsOfAPeerThatResetsWhileItIsSentTo(t *testing.T) {
+	e := newEngine(t)
+	var sends sync.WaitGroup
+	defer sends.Wait()
+	for range 40 {
+		server, client := wstest.TCP(t)
+		l := started(t, e, ws.Config{}, server, client, nil)
+		mustSend(t, l.Conn, text("unread"), nil)
+		sends.Go(func() {
+			for {
+				if _, err := l.Send(text("tick"), nil); errors.Is(err, ws.ErrClosing) {
+					return
+				}
+				time.Sleep(20 * time.Microsecond)
+			}
+		})
+		l.peer.Send(wstest.Text("last words"), wstest.Close(1001, ""))
+		_ = l.peer.Close()
+		if end := l.rec.End(); end.Cause != ws.PeerClose || end.Code != 1001 {
+			t.Errorf("ended as %+v", end)
+		}
+		if got := l.rec.Events(); got[0] != "text last words" {
+			t.Errorf("recorded %v", got)
+		}
+	}
+}

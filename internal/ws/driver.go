@@ -44,7 +44,8 @@ type driver interface {
 	abandon()
 	// tryWrite writes what the stream takes. The writer calls it.
 	tryWrite(b []byte) (int, error)
-	// handOver takes the writer's duty off it: b is to be written on (Conn.pump) when the stream has room.
+	// handOver takes the writer's duty off it: b is to be written on (Conn.pump) when the stream has room. When the stream has
+	// failed (b.failed) the connection is to end (Conn.writeFailed), behind what a peer that hung up has sent.
 	handOver(b *batch)
 	// writerLeft says that there is no writer any more. It need only be said when the connection is over.
 	writerLeft()

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"io"
-	"net"
 	"sync/atomic"
 	"syscall"
 
@@ -16,7 +15,7 @@ import (
 type polled struct {
 	conn   Conn
 	loop   *loop
-	parked atomic.Pointer[batch] // of a writer that waits for room
+	parked atomic.Pointer[batch] // of a writer that waits for room, or for the end
 	fd     int32
 	users  atomic.Int32 // who holds the descriptor, and closing
 	begun  atomic.Bool  // Conn.Start was called
@@ -68,22 +67,23 @@ func (p *polled) run(events uint32) {
 	p.watch(more)
 }
 
-// writeOn lets the writer go on that had no room.
+// writeOn lets the writer go on that had no room, or leave when his stream has failed.
 func (p *polled) writeOn(events uint32) {
-	over := p.conn.over.Load()
-	if !over && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) == 0 {
-		return
-	}
-	b := p.parked.Swap(nil)
+	b := p.parked.Load()
 	switch {
 	case b == nil:
-	case over:
-		p.conn.writeFailed(b, net.ErrClosed)
+	case p.conn.over.Load(), b.failed != nil && !p.hearsOut():
+		p.parked.Store(nil)
+		p.conn.writeFailed(b)
 		p.conn.wroteAll(b)
-	default:
+	case b.failed == nil && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		p.parked.Store(nil)
 		p.conn.pump(b)
 	}
 }
+
+// hearsOut: what is there to be read is read, up to the end.
+func (p *polled) hearsOut() bool { return p.begun.Load() && p.conn.readable() && hungUp(p.fd) }
 
 // input gives the connection what it kept and what is there to be read, of that one chunk, so that others get their
 // turn. It answers whether more is to be read.

@@ -11,19 +11,20 @@ import (
 type portable struct {
 	conn Conn
 	stream
-	gone   chan struct{} // closed when the writer has left, for the end to wait; else nil; guarded by Conn.writeMu
-	failed atomic.Pointer[failedWrite]
+	gone   chan struct{}         // closed when the writer has left, for the end to wait; else nil; guarded by Conn.writeMu
+	failed atomic.Pointer[batch] // of a writer whose stream has failed, until who reads has come to the end
 }
 
-// failedWrite is a writer whose stream has failed, and who leaves when the reading goroutine has come to the end.
-type failedWrite struct {
-	batch *batch
-	err   error
-}
+func (p *portable) start()   { p.conn.cfg.engine.running.Go(p.serve) }
+func (p *portable) abandon() { p.close(false) }
 
-func (p *portable) start()            { p.conn.cfg.engine.running.Go(p.serve) }
-func (p *portable) abandon()          { p.close(false) }
-func (p *portable) handOver(b *batch) { p.conn.cfg.engine.running.Go(func() { p.flush(b) }) }
+func (p *portable) handOver(b *batch) {
+	if b.failed != nil {
+		p.leave(b)
+		return
+	}
+	p.conn.cfg.engine.running.Go(func() { p.flush(b) })
+}
 
 // serve is the life of the reading goroutine.
 func (p *portable) serve() {
@@ -87,8 +88,8 @@ func (p *portable) flush(b *batch) {
 	for more := true; more && c.compress(b); more = c.next(b) {
 		c.announce(b)
 		if b.n > 0 {
-			if err := p.write(b.bytes()[b.written:]); err != nil {
-				p.leave(&failedWrite{b, err})
+			if b.failed = p.write(b.bytes()[b.written:]); b.failed != nil {
+				p.leave(b)
 				return
 			}
 		}
@@ -97,10 +98,8 @@ func (p *portable) flush(b *batch) {
 	c.wroteAll(b)
 }
 
-// leave ends the connection of a writer whose stream has failed. Of a peer that hung up everything may be there to be read:
-// then that comes first, and who reads it ends the connection.
-func (p *portable) leave(f *failedWrite) {
-	p.failed.Store(f)
+func (p *portable) leave(b *batch) {
+	p.failed.Store(b)
 	if p.conn.over.Load() || !p.hungUp() {
 		p.endWriter()
 		return
@@ -108,14 +107,14 @@ func (p *portable) leave(f *failedWrite) {
 	p.wake()
 }
 
-// endWriter answers whether there was a failed writer, who has left now.
+// endWriter answers whether there was a writer whose stream had failed. He has left now.
 func (p *portable) endWriter() bool {
-	f := p.failed.Swap(nil)
-	if f == nil {
+	b := p.failed.Swap(nil)
+	if b == nil {
 		return false
 	}
-	p.conn.writeFailed(f.batch, f.err)
-	p.conn.wroteAll(f.batch)
+	p.conn.writeFailed(b)
+	p.conn.wroteAll(b)
 	return true
 }
 

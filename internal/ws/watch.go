@@ -69,12 +69,14 @@ func (w *socketWatcher) backlog() (acked uint64, waiting bool) {
 }
 
 func (w *socketWatcher) hungUp() (is bool) {
-	_ = w.rc.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd)}}
-		n, _ := unix.Poll(p, 0)
-		is = n > 0 && p[0].Revents&unix.POLLHUP != 0
-	})
+	_ = w.rc.Control(func(fd uintptr) { is = hungUp(int32(fd)) })
 	return is
+}
+
+func hungUp(fd int32) bool {
+	p := []unix.PollFd{{Fd: fd}}
+	n, _ := unix.Poll(p, 0)
+	return n > 0 && p[0].Revents&unix.POLLHUP != 0
 }
 
 // plainWatcher is for streams of which nothing can be seen without reading.

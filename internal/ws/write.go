@@ -32,18 +32,15 @@ func (c *Conn) becomeWriterLocked() *batch {
 // is not to write for everybody else for ever.
 const maxInline = 16
 
-// pump is the writer until nothing is left, which it answers. It never waits: when the stream is full it hands over.
+// pump is the writer until nothing is left, which it answers. It never waits: when the stream is full, or has failed, it hands
+// over.
 func (c *Conn) pump(b *batch) (done bool) {
 	if b == nil {
 		return true
 	}
 	for count := 1; c.compress(b); count++ {
 		c.announce(b)
-		if err := c.writeNow(b, count); err != nil {
-			c.writeFailed(b, err)
-			break
-		}
-		if b.written < b.n {
+		if b.failed = c.writeNow(b, count); b.failed != nil || b.written < b.n {
 			c.driver.handOver(b)
 			return false
 		}
@@ -92,10 +89,13 @@ func (c *Conn) wrote(b *batch) {
 
 // writeFailed ends the connection; the writer is it no more. Who reads finds out and answers the rest. That a connection
 // was over before it was written says nothing of why.
-func (c *Conn) writeFailed(b *batch, err error) {
+func (c *Conn) writeFailed(b *batch) {
 	c.answer(b.dones, ErrClosing)
-	if !c.over.Load() || !isWake(err) && !errors.Is(err, net.ErrClosed) {
-		c.streamFailed(err)
+	switch {
+	case b.failed == nil:
+	case c.over.Load() && (isWake(b.failed) || errors.Is(b.failed, net.ErrClosed)):
+	default:
+		c.streamFailed(b.failed)
 	}
 	c.writeMu.Lock()
 	c.leaveLocked()

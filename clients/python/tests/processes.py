@@ -46,9 +46,10 @@ class NatsServer:
         """Has it read its configuration again, and returns when that is in force."""
         self.process.send_signal(signal.SIGHUP)
         log = _stream(self.process.stderr)
-        while "Reloaded server configuration" not in (line := _read_line(self.process, log, "reloaded")):
-            if not line:
-                raise RuntimeError("the NATS server has ended")
+        while line := _read_line(self.process, log, "reloaded"):
+            if "Reloaded server configuration" in line:
+                return
+        raise RuntimeError("the NATS server has ended")
 
 
 @contextmanager

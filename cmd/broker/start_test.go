@@ -68,35 +68,50 @@ func TestNodeThatStartsKnowsTheOthersBeforeItIsAsked(t *testing.T) {
 func TestStartThatWaitsIsNotReadyAndEndsSoon(t *testing.T) {
 	t.Run("with NATS", func(t *testing.T) {
 		t.Parallel()
-		b, _ := waiting(t)
+		b, _, _ := waiting(t)
 		b.Stop()
 	})
 	t.Run("without NATS", func(t *testing.T) {
 		t.Parallel()
-		b, nats := waiting(t)
+		b, nats, _ := waiting(t)
 		nats.Kill()
 		b.Stop()
 	})
+	t.Run("by a call", func(t *testing.T) {
+		t.Parallel()
+		b, _, nodes := waiting(t)
+		list, err := nodes.ListNodes(t.Context(), &holdfastv1.ListNodesRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nodes.DrainNode(t.Context(), &holdfastv1.DrainNodeRequest{Node: list.Node}); err != nil {
+			t.Fatal(err)
+		}
+		if code := b.Wait(); code != 0 {
+			t.Errorf("exit code %d; stderr:\n%s", code, b.Stderr())
+		}
+	})
 }
 
-// waiting is a broker whose NATS server is the only one of its cluster, so that JetStream has no leader.
-func waiting(t *testing.T) (*brokertest.Broker, *bustest.Process) {
+// waiting is a broker whose NATS server is the only one of its three that runs, so that JetStream has no leader.
+func waiting(t *testing.T) (*brokertest.Broker, *bustest.Process, holdfastv1.NodeServiceClient) {
 	t.Helper()
-	free := brokertest.FreeAddresses(t, 4)
-	nats := bustest.StartProcess(t, "--server_name", "s1", "--cluster_name", "test",
-		"--cluster", "nats://"+free[3], "--routes", "nats-route://"+free[0]) // at port 0 it would be no cluster, with a leader
+	free := brokertest.FreeAddresses(t, 5)
+	nats := bustest.StartProcess(t, "--server_name", "s1", "--cluster_name", "test", "--cluster", "nats://"+free[0],
+		"--routes", "nats-route://"+strings.Join(free[:3], ",nats-route://")) // a port of 0 would be no cluster, with a leader
+	control, ops := free[3], free[4]
 	b := brokertest.Begin(t, brokertest.Args(t, "--nats-url="+nats.URL, "--drain-delay=1h", "--drain-timeout=1h",
-		"--control-listen="+free[1], "--ops-listen="+free[2])...)
+		"--control-listen="+control, "--ops-listen="+ops)...)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Patience)
 	defer cancel()
-	nodes := holdfastv1.NewNodeServiceClient(callSoon(t, free[1]))
+	nodes := holdfastv1.NewNodeServiceClient(callSoon(t, control))
 	if _, err := nodes.ListNodes(ctx, &holdfastv1.ListNodesRequest{}); err != nil {
 		t.Fatalf("ListNodes: %v", err)
 	}
-	if status, body := get(t, "http://"+free[2]+"/readyz"); status != http.StatusServiceUnavailable || body != "not ready: starting\n" {
+	if status, body := get(t, "http://"+ops+"/readyz"); status != http.StatusServiceUnavailable || body != "not ready: starting\n" {
 		t.Errorf("/readyz: %d %q, want 503 and that it is starting", status, body)
 	}
-	return b, nats
+	return b, nats, nodes
 }
 
 // A node that was claimed starts anew. What it had begun as the old one has ended: nothing says a while later that it drops

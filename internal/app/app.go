@@ -50,8 +50,8 @@ type broker struct {
 	tokensRefused   counters // of the control API, by reason
 
 	startTime time.Time
-	drainCall chan struct{} // closed by DrainNode
-	claimed   chan struct{} // closed when other nodes hold this one dead
+	askToStop context.CancelFunc // called by DrainNode
+	claimed   chan struct{}      // closed when other nodes hold this one dead
 	dropper   dropper
 
 	started  atomic.Bool    // bus, hub and control API are there, for the operations port to ask
@@ -84,10 +84,12 @@ func Run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 
 // run is one life of a node.
 func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) error {
+	ctx, askToStop := context.WithCancel(ctx)
+	defer askToStop()
 	b := &broker{
 		cfg: cfg, logger: logger, failed: make(chan error, 8), startTime: time.Now(),
 		stopDemo: func() {}, stopReclaiming: func() {},
-		drainCall: make(chan struct{}), claimed: make(chan struct{}), remoteKeys: remoteKeys{logger: logger},
+		askToStop: askToStop, claimed: make(chan struct{}), remoteKeys: remoteKeys{logger: logger},
 	}
 	if err := b.start(ctx); err != nil {
 		_ = b.stopInTime(ctx) // what failed first is what counts
@@ -104,8 +106,6 @@ func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	var failure error
 	select {
 	case <-ctx.Done():
-		logger.Info("stopping", "connections", b.hub.Len())
-	case <-b.drainCall:
 		logger.Info("stopping", "connections", b.hub.Len())
 	case <-b.claimed:
 		return b.abandon()

@@ -154,5 +154,5 @@ func (b *broker) drop() {
 // drainAsked begins the stop that DrainNode asks for.
 func (b *broker) drainAsked() {
 	b.logger.Info("drain asked for by a call")
-	close(b.drainCall)
+	b.askToStop()
 }

@@ -4,6 +4,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Msg, Subscription } from "@nats-io/transport-node";
 import { tlsOf } from "./convert.js";
 import { errorOf } from "./error-of.js";
+import type { HoldfastError } from "./errors.js";
 import type { Tls } from "./facts.js";
 import { HandshakeAnswerSchema, HandshakeSchema } from "./gen/holdfast/v1/admission_pb.js";
 import type { NatsOutlet } from "./nats-group.js";
@@ -79,7 +80,10 @@ export interface AdmitOptions {
   readonly namespace?: string;
   /** Programs of one queue group share the work. Default "doorkeepers". */
   readonly queue?: string;
-  /** Is told of what a handler threw, whose client is refused with 500. Default: `console.error`. */
+  /**
+   * Is told of what a handler threw, whose client is refused with 500, and that NATS does not let its user subscribe:
+   * then nobody is asked. Default: `console.error`.
+   */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -92,7 +96,7 @@ export interface AdmitOptions {
  *   headers.Authorization === "Bearer hunter2" ? { accept: { user: "ann" } } : { refuse: { status: 401 } });
  */
 export class Doorkeeper implements AsyncDisposable {
-  /** Settled when the NATS server knows of it. */
+  /** Settled when the NATS server knows of it, or has refused. */
   readonly ready: Promise<void>;
   readonly #subscription: Subscription;
   readonly #handler: HandshakeHandler;
@@ -100,6 +104,7 @@ export class Doorkeeper implements AsyncDisposable {
   readonly #timeoutMs: number;
   readonly #open: Set<{ close(): Promise<void> }>;
   readonly #answering = new Set<Promise<void>>();
+  #refusal: HoldfastError | undefined;
   #closing: Promise<void> | undefined;
 
   /** Made by `client.admit`. */
@@ -119,6 +124,7 @@ export class Doorkeeper implements AsyncDisposable {
     this.#open = open;
     const callback = (error: Error | null, message: Msg) => {
       if (error === null) this.#keep(this.#answer(message));
+      else this.#refused(error);
     };
     try {
       this.#subscription = nats.subscribe(`${inboundPrefix}.${namespace}.handshake`, { queue, callback });
@@ -127,9 +133,7 @@ export class Doorkeeper implements AsyncDisposable {
       throw errorOf("cannot subscribe to handshakes", { code, cause });
     }
     open.add(this);
-    this.ready = within(nats.flush(), { timeoutMs }, "subscribing to handshakes").catch((cause: Error) => {
-      throw errorOf("cannot subscribe to handshakes", { code: "UNAVAILABLE", cause });
-    });
+    this.ready = this.#begun(within(nats.flush(), { timeoutMs }, "subscribing to handshakes"));
     this.ready.catch(() => {}); // who does not wait for it need not be told
   }
 
@@ -153,6 +157,23 @@ export class Doorkeeper implements AsyncDisposable {
       });
     }
     await Promise.all(this.#answering);
+  }
+
+  async #begun(flushed: Promise<void>): Promise<void> {
+    try {
+      await flushed;
+    } catch (cause) {
+      throw errorOf("cannot subscribe to handshakes", { code: "UNAVAILABLE", cause });
+    }
+    if (this.#refusal !== undefined) throw this.#refusal;
+  }
+
+  #refused(cause: Error): void {
+    this.#refusal = errorOf("NATS does not let this user hear handshakes", {
+      code: "PERMISSION_DENIED",
+      cause,
+    });
+    this.#onError(this.#refusal);
   }
 
   #keep(answer: Promise<void>): void {

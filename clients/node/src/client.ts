@@ -165,8 +165,8 @@ export class Client {
    * twice. A repeat of a close is dropped until 65,536 other connections were heard of; another stream, another
    * worker and this program after a restart take it for news.
    *
-   * The loop throws {@link Unavailable} when NATS ends the subscription, and {@link SlowConsumer} when the loop
-   * is too slow. A lost NATS connection ends nothing: it is made again.
+   * The loop throws {@link Unavailable} when NATS ends the subscription, {@link PermissionDenied} when its user may not
+   * subscribe to this, and {@link SlowConsumer} when the loop is too slow. A lost NATS connection ends nothing: it is made again.
    */
   events<K extends EventKind = EventKind>(options: EventsOptions<K> = {}): EventStream<K> {
     this.#refuseClosed();

@@ -1,4 +1,9 @@
-import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import {
+  type Msg,
+  type NatsConnection,
+  PermissionViolationError,
+  type Subscription,
+} from "@nats-io/transport-node";
 import { errorOf } from "./error-of.js";
 import type { EventSink, EventSource } from "./event-stream.js";
 import { EVENT_KINDS, type EventKind } from "./events.js";
@@ -85,7 +90,8 @@ export class NatsSource implements EventSource {
   }
 
   #failed(cause?: Error): void {
-    this.#sink.fail(errorOf("the subscription to events has ended", { code: "UNAVAILABLE", cause }));
+    const code = cause instanceof PermissionViolationError ? "PERMISSION_DENIED" : "UNAVAILABLE";
+    this.#sink.fail(errorOf("the subscription to events has ended", { code, cause }));
   }
 
   #received(error: Error | null, message: Msg): void {

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { after, before, describe, test } from "node:test";
 import WebSocket from "ws";
-import type { HandshakeRequest } from "../src/index.js";
+import { connect, type HandshakeRequest } from "../src/index.js";
+import { startBroker } from "./broker.js";
 import { deadline } from "./deadline.js";
 import { Stage } from "./stage.js";
 
@@ -14,6 +15,27 @@ const endpoints = `
     subprotocols: [v1]
     admission: {mode: backend, backend: {timeout: 10s}}
 `;
+
+const roles = `
+  - path: /
+nats:
+  users:
+    - {name: hearer, password: sixteen-letters-long, roles: [listener], namespaces: [default]}
+`;
+
+test("a doorkeeper, and a loop over events, that NATS does not let in say so", async () => {
+  await using broker = await startBroker(roles);
+  const nats = { servers: broker.nats, user: "hearer", pass: "sixteen-letters-long" };
+  const client = await connect({ control: broker.control, nats });
+  const errors: unknown[] = [];
+  const onError = (error: unknown) => void errors.push(error);
+  const doorkeeper = client.admit(() => ({ refuse: {} }), { onError });
+  const denied = { name: "PermissionDenied", code: "PERMISSION_DENIED" };
+  await assert.rejects(doorkeeper.ready, denied);
+  assert.equal(errors.length, 1);
+  await assert.rejects(deadline(client.events({ namespace: "other" }).next(), "the end"), denied);
+  await client.close();
+});
 
 describe("admission by a handler", () => {
   let stage: Stage;

@@ -110,7 +110,7 @@ func run(ctx context.Context, cfg Config, ready io.Writer, logger *slog.Logger) 
 	case <-b.claimed:
 		return b.abandon()
 	case failure = <-b.failed:
-		logger.Error("stopping: a listener failed", "error", failure)
+		logger.Error("stopping: the broker is not whole any more", "error", failure)
 	}
 	return errors.Join(failure, b.stopInTime(ctx))
 }
@@ -180,7 +180,7 @@ func (b *broker) connectBus(ctx context.Context) (err error) {
 		URLs: strings.Split(b.natsURL, ","), OnlyURLs: b.nats != nil, Name: "holdfast-" + string(node),
 		Auth: b.natsAuth(), TLS: b.natsTLS(),
 		OutboxSize: int(b.cfg.NATS.Outbox), Logger: b.logger,
-		OnUnsendable: b.unsendable, OnMaxPayload: b.maxPayloadChanged,
+		OnUnsendable: b.unsendable, OnMaxPayload: b.maxPayloadChanged, OnLost: func(err error) { b.failed <- err },
 	})
 	if err != nil {
 		return err

@@ -52,6 +52,9 @@ type Config struct {
 	OnUnsendable func(conn *hub.Conn, size, max int)
 	// OnMaxPayload is told when a server's max_payload differs from the one before. May be nil.
 	OnMaxPayload func(max int)
+	// OnLost is told of a connection that nats.go has given up for good, so that the bus will never be whole again. It must
+	// not block. May be nil.
+	OnLost func(err error)
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -11,14 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// link is an ordinary connection to NATS, which nats.go keeps and makes again: nothing is published on it
-// that must not be lost.
+// link is an ordinary connection to NATS, which nats.go keeps and makes again, unless it gives it up: nothing is published
+// on it that must not be lost.
 type link struct {
 	what   string // for the log
 	logger *slog.Logger
 	nc     *nats.Conn
 	dialer *dialer
 	ended  chan struct{} // nats.go has
+	ending atomic.Bool   // because we want it to
+	onLost func(error)   // is told when we do not; may be nil
 	// onSlow, if not nil, is told the subscription that lost messages.
 	onSlow func(*nats.Subscription)
 	// onReconnect, if not nil, is told when the connection is back.
@@ -35,7 +37,7 @@ type link struct {
 
 // connect is called once, after the publisher has shown that there is a server.
 func (l *link) connect(c Config, what string, more ...nats.Option) error {
-	l.what, l.logger = what, c.Logger
+	l.what, l.logger, l.onLost = what, c.Logger, c.OnLost
 	l.dialer, l.ended = newDialer(context.Background(), dialTimeout), make(chan struct{})
 	opts, err := c.options(l.dialer)
 	if err != nil {
@@ -44,7 +46,7 @@ func (l *link) connect(c Config, what string, more ...nats.Option) error {
 	opts = append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(firstWait), nats.ReconnectJitter(firstWait, firstWait),
 		nats.ReconnectBufSize(-1), // what waits for a server helps nobody
 		nats.IgnoreAuthErrorAbort(),
-		nats.ClosedHandler(func(*nats.Conn) { close(l.ended) }),
+		nats.ClosedHandler(l.closed),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { l.up.Store(false) }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.back() }),
 		nats.ErrorHandler(l.asyncError))
@@ -53,6 +55,20 @@ func (l *link) connect(c Config, what string, more ...nats.Option) error {
 		return fmt.Errorf("nats: cannot connect to %s: %w", c.shown(), err)
 	}
 	return nil
+}
+
+// closed is told when nats.go has given the connection up for good: it does so when the server has ended it with an error that
+// is none of those that it knows.
+func (l *link) closed(nc *nats.Conn) {
+	defer close(l.ended)
+	if l.ending.Load() {
+		return
+	}
+	err := fmt.Errorf("nats: connection for %s is lost for good: %w", l.what, nc.LastError())
+	l.logger.Error(err.Error())
+	if l.onLost != nil {
+		l.onLost(err)
+	}
 }
 
 func (l *link) back() {
@@ -84,6 +100,7 @@ func (l *link) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 
 // close ends the connection within about a second, also when its server hangs.
 func (l *link) close() {
+	l.ending.Store(true)
 	hung := time.AfterFunc(time.Second, l.dialer.cut)
 	defer hung.Stop()
 	l.nc.Close()

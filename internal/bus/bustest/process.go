@@ -89,6 +89,9 @@ func (p *Process) Freeze() {
 // Thaw ends Freeze.
 func (p *Process) Thaw() { p.signal(syscall.SIGCONT) }
 
+// Reload makes the server read its configuration again (SIGHUP); it does not wait for that.
+func (p *Process) Reload() { p.signal(syscall.SIGHUP) }
+
 // Terminate ends the server in order (SIGTERM) and waits for it.
 func (p *Process) Terminate() {
 	p.signal(syscall.SIGTERM)

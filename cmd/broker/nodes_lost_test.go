@@ -135,7 +135,7 @@ func TestNodeThatHangsIsUnreachableInTime(t *testing.T) {
 	c := newTrio(t, "--lease-duration=30s")
 	members := c.dialEach("/")
 	hung := members[2]
-	c.brokers[2].Signal(syscall.SIGSTOP)
+	c.brokers[2].Freeze()
 	defer c.brokers[2].Signal(syscall.SIGCONT) // else it could not be stopped
 
 	reason, took := timed(func() error { return c.send(c.patient(), 0, hung.id) })

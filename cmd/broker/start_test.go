@@ -133,7 +133,7 @@ func TestNodeThatWasClaimedStartsAnew(t *testing.T) {
 		}
 		return ids
 	}
-	b.Signal(syscall.SIGSTOP)
+	b.Freeze()
 	defer b.Signal(syscall.SIGCONT) // else it could not be stopped
 	eventually(t, "claim", func() bool { return len(known()) == 1 })
 	b.Signal(syscall.SIGCONT)

@@ -176,6 +176,17 @@ func (b *Broker) Signal(s syscall.Signal) {
 	}
 }
 
+// Freeze stops the process as a whole (SIGSTOP): its sockets stay open and nobody reads them. It returns when every thread
+// stands still. SIGCONT ends it.
+func (b *Broker) Freeze() {
+	b.t.Helper()
+	b.Signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(b.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		b.t.Errorf("the broker is not stopped: %v", err)
+	}
+}
+
 // Wait waits for the process to end and answers its exit code.
 func (b *Broker) Wait() int {
 	b.t.Helper()

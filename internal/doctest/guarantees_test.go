@@ -67,7 +67,7 @@ func TestClaimedNodeStartsAgain(t *testing.T) {
 	peer := wstest.Dial(t, b.URL("/"), nil)
 	onlyConnection(t, b)
 	events := bustest.Record(t, server.URL, "holdfast.>")
-	b.Signal(syscall.SIGSTOP)
+	b.Freeze()
 	eventually(t, "it is claimed", func() bool { return sample(t, survivor, "holdfast_life_claims_total") == 1 })
 	b.Signal(syscall.SIGCONT)
 	eventually(t, "it starts again", func() bool { return strings.Contains(b.Stderr(), "starting again as a new node") })

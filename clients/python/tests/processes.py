@@ -42,6 +42,15 @@ class NatsServer:
         self.process = _run_nats_server(self.url.rsplit(":", 1)[1], self.options)
         _read_port(self.process)
 
+    def freeze(self) -> None:
+        """Stops the process, and returns when it stands still: a signal takes a moment."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
+    def thaw(self) -> None:
+        """Ends that."""
+        self.process.send_signal(signal.SIGCONT)
+
     def reload(self) -> None:
         """Has it read its configuration again, and returns when that is in force."""
         self.process.send_signal(signal.SIGHUP)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,13 +74,13 @@ async def test_a_subscription_that_could_not_begin_may_be_tried_again(
         client.events() as others,
     ):
         events = client.events()
-        nats_server.process.send_signal(signal.SIGSTOP)
+        nats_server.freeze()
         try:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await events.__aenter__()
         finally:
-            nats_server.process.send_signal(signal.SIGCONT)
+            nats_server.thaw()
         async with events:
             await publisher.message("c1", 2)
             assert (await anext(events)).seq == 2

@@ -43,14 +43,15 @@ func (c *certificates) config() *tls.Config {
 // leaf is the certificate that is shown.
 func (c *certificates) leaf() []byte { return c.current.Load().Certificates[0].Certificate[0] }
 
-func (c *certificates) read() {
+func (c *certificates) read() bool {
 	cfg, err := tlsConfig(c.files, c.protocol)
 	if err != nil {
 		c.reloads.add("failed")
 		c.logger.Error("new TLS files cannot be used: the old ones stay", "cert", c.files.Cert, "error", err)
-		return
+		return false
 	}
 	c.current.Store(cfg)
 	c.reloads.add("ok")
 	c.logger.Info("TLS files read again", "cert", c.files.Cert)
+	return true
 }

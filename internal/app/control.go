@@ -78,12 +78,13 @@ func (ids *identities) get() *rpc.Identities {
 	return ids.current.Load()
 }
 
-func (ids *identities) read() {
+func (ids *identities) read() bool {
 	now, err := ids.cfg.identities(ids.judge)
 	if err != nil {
 		ids.logger.Error("new token files cannot be used: the old tokens stay", "error", err)
-		return
+		return false
 	}
 	ids.current.Store(now)
 	ids.logger.Info("token files read again")
+	return true
 }

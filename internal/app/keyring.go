@@ -41,14 +41,15 @@ func (k *keyring) get() *jwt.Set {
 	return k.current.Load()
 }
 
-func (k *keyring) read() {
+func (k *keyring) read() bool {
 	now, err := k.cfg.keys()
 	if err != nil {
 		k.logger.Error("new files with keys for tokens cannot be used: the old keys stay", "error", err)
-		return
+		return false
 	}
 	k.current.Store(now)
 	k.logger.Info("files with keys for tokens read again", "keys", now.Len())
+	return true
 }
 
 // remoteKeys are keys that are fetched, each URL once however many settings name it.

@@ -12,7 +12,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
-import { cancelledBy, errorOf } from "./error-of.js";
+import { cancelledBy, refusedMetadata } from "./error-of.js";
 import type { HoldfastError } from "./errors.js";
 import { ConnectionService } from "./gen/holdfast/v1/connection_service_pb.js";
 import {
@@ -25,6 +25,9 @@ import { errorFromService } from "./status.js";
 
 /** Bytes of the largest answer that is accepted: a page of 1,000 connections with full attributes fits. */
 const MAX_RECEIVE_BYTES = 64 * 1024 * 1024;
+
+/** The part of an attempt's time after which its end counts as its deadline: the broker's clock may be ahead of ours. */
+export const LATE = 0.9;
 
 /** How long one attempt may take, who can end it, and what its end means. */
 export interface Limits {
@@ -153,6 +156,8 @@ export class AddressChannel {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(cancelledBy(signal));
       const wire = this.#wire(method);
+      const began = Date.now();
+      const lateFrom = began + LATE * (deadline - began);
       const call = this.#client.makeUnaryRequest(
         wire.path,
         wire.encode,
@@ -164,7 +169,7 @@ export class AddressChannel {
           signal?.removeEventListener("abort", abort);
           if (error === null && answer !== undefined) resolve(answer);
           else if (signal?.aborted && error?.code === grpc.status.CANCELLED) reject(cancelledBy(signal));
-          else reject(failureOf(error as grpc.ServiceError, call, unconfirmed));
+          else reject(failureOf(error as grpc.ServiceError, call, unconfirmed, lateFrom));
         },
       );
       const abort = () => call.cancel();
@@ -222,20 +227,16 @@ export class AddressChannel {
   }
 }
 
-/** The error of a metadata value that no header may have. The library's own shows the value, which may be a secret. */
-function refusedMetadata(name: string): HoldfastError {
-  return errorOf(`the metadata ${JSON.stringify(name)} has a character that a header must not have`, {
-    code: "INVALID_ARGUMENT",
-    metadata: { field: "metadata", allowed: "printable ASCII" },
-  });
-}
-
 /** The error of a failed attempt, with a note when its request had not left. */
 function failureOf(
   cause: grpc.ServiceError,
   call: grpc.ClientUnaryCall,
   unconfirmed: boolean,
+  lateFrom: number,
 ): HoldfastError {
+  // Where the broker's side of the deadline passes first, it resets the stream.
+  if (cause.code === grpc.status.CANCELLED && Date.now() >= lateFrom)
+    Object.assign(cause, { code: grpc.status.DEADLINE_EXCEEDED, details: "no answer in time" });
   const error = errorFromService(cause, unconfirmed);
   // A call has an authentication context from the moment it is given to a connection. (After its own deadline the
   // library forgets it, so that code proves nothing.)

@@ -58,3 +58,11 @@ export function errorOf(message: string, init: HoldfastErrorInit): HoldfastError
 export function cancelledBy(signal: AbortSignal): HoldfastError {
   return errorOf("aborted by the caller's signal", { code: "CANCELLED", cause: signal.reason });
 }
+
+/** The error of a metadata value that no header may have. The library's own shows the value, which may be a secret. */
+export function refusedMetadata(name: string): HoldfastError {
+  return errorOf(`the metadata ${JSON.stringify(name)} has a character that a header must not have`, {
+    code: "INVALID_ARGUMENT",
+    metadata: { field: "metadata", allowed: "printable ASCII" },
+  });
+}

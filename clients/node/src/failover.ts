@@ -6,7 +6,7 @@
 // (an experimental interface) it takes IP addresses only. A channel for each address has none of this, and one
 // address alone works exactly as it did.
 import { setTimeout as delay } from "node:timers/promises";
-import { type AddressChannel, type Limits, neverLeft } from "./channel.js";
+import { type AddressChannel, LATE, type Limits, neverLeft } from "./channel.js";
 import { cancelledBy, errorOf } from "./error-of.js";
 import { HoldfastError } from "./errors.js";
 import { within } from "./wait.js";
@@ -16,8 +16,6 @@ const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 1_000;
 /** Milliseconds for which an address is passed over that has said it is stopping; by then it has closed its connection. */
 const ASIDE_MS = 2_000;
-/** The part of an attempt's time after which its end counts as its deadline: the broker's clock may be ahead of ours. */
-const LATE = 0.9;
 
 /** Addresses in turn. */
 export class Rotation {

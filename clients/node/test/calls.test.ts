@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { status } from "@grpc/grpc-js";
 import type {
   CloseRequest,
   ListRequest,
@@ -124,6 +125,25 @@ describe("requests and answers", () => {
       [second?.user, second?.expireTime, second?.clearExpireTime],
       [undefined, undefined, true],
     );
+  });
+
+  test("a deadline that the broker saw first is one, and no cancellation", async () => {
+    await using it = await using({
+      async close(_, { deadline }) {
+        await new Promise((resolve) => setTimeout(resolve, deadline - Date.now() - 50));
+        throw { code: status.CANCELLED, details: "reset" };
+      },
+      async get(_, { deadline }) {
+        await new Promise((resolve) => setTimeout(resolve, deadline - Date.now() - 50));
+        throw { code: status.CANCELLED, details: "reset" };
+      },
+    });
+    const limit = { timeoutMs: 1_000 };
+    await assert.rejects(it.handle.close(limit), { name: "NotConfirmed", code: "DEADLINE_EXCEEDED" });
+    await assert.rejects(it.handle.get(limit), { name: "DeadlineExceeded", code: "DEADLINE_EXCEEDED" });
+    await assert.rejects(it.handle.get({ timeoutMs: 60_000, signal: AbortSignal.timeout(1) }), {
+      name: "Cancelled",
+    });
   });
 
   test("list walks the pages and says which nodes are missing", async () => {

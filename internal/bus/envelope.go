@@ -21,7 +21,7 @@ const (
 	kindPart          // a chunk of a part of an answer: size of the part
 	kindFail          // the callee cannot serve the call
 	kindAlive         // the body is a list of calls that the callee works on
-	kindAnnounce      // the body is a holdfast.v1.Node, as in the three below
+	kindAnnounce      // the body is a holdfast.v1.Node, as of Who, Here and Hello; value: its number, 0: not counted
 	kindGoodbye       // an orderly end
 	kindWho           // a node that joins asks who is there
 	kindHere          // the answer to that: somebody to wait for

@@ -113,7 +113,7 @@ func (p *Peers) hearNode(e *envelope) {
 		p.counts.garbage.Add(1)
 		return
 	}
-	m := p.table.hear(nodeOf(&n), time.Now())
+	m := p.table.hear(nodeOf(&n), e.value, time.Now())
 	if m == nil {
 		return
 	}
@@ -197,14 +197,16 @@ func (p *Peers) probe(ctx context.Context, m *member) bool {
 	}
 }
 
-// say sends our description: one after the other, so that nothing older overtakes what is newer.
+// say sends our description. They are numbered, because who hears us takes them from several subscriptions: what is older
+// may come later.
 func (p *Peers) say(subject string, k kind) {
 	p.saying.Lock()
 	defer p.saying.Unlock()
 	own := p.describe()
+	p.said++
 	body, err := proto.Marshal(nodeMessage(&own))
 	if err == nil {
-		err = p.publish(subject, 0, &envelope{kind: k, body: body})
+		err = p.publish(subject, 0, &envelope{kind: k, value: p.said, body: body})
 	}
 	if err != nil {
 		p.logger.Debug("nats: other nodes not told", "error", err)

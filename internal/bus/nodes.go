@@ -59,6 +59,7 @@ type member struct {
 
 	// guarded by table.mu
 	info    hub.Node
+	number  uint64 // of info, among all that the node has said of itself
 	heard   time.Time
 	mute    time.Duration // unheard while our own connection worked
 	greets  bool          // it has made us known on its side and is heard by us
@@ -95,8 +96,8 @@ type change struct {
 	what NodeChange
 }
 
-// hear takes what a node says of itself.
-func (t *table) hear(info hub.Node, now time.Time) (m *member) {
+// hear takes what a node says of itself, and which of its descriptions that is; 0: it has not counted.
+func (t *table) hear(info hub.Node, number uint64, now time.Time) (m *member) {
 	var changes []change
 	t.mu.Lock()
 	m = t.members[info.ID]
@@ -114,7 +115,10 @@ func (t *table) hear(info hub.Node, now time.Time) (m *member) {
 		t.silent.Add(-1)
 		changes = append(changes, change{m, NodeHeardAgain})
 	}
-	m.info, m.heard, m.mute = info, now, 0
+	if number == 0 || number > m.number {
+		m.info, m.number = info, number
+	}
+	m.heard, m.mute = now, 0
 	t.mu.Unlock()
 	t.p.tell(changes)
 	return m

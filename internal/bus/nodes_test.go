@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-broker/holdfast/internal/bus/bustest"
 	"github.com/holdfast-broker/holdfast/internal/hub"
@@ -201,6 +202,31 @@ func TestSameServerNameReplaces(t *testing.T) {
 	eventually(t, "the old one's announcement", func() bool { return a.Stats().Refused > refused })
 	if got := ids(a.Nodes()); got != sortedIDs(a, next) {
 		t.Errorf("nodes %s", got)
+	}
+}
+
+// What a node has said of itself comes on several subjects; what is older may come later, and changes nothing. A node that
+// does not count is believed.
+func TestOlderDescriptionChangesNothing(t *testing.T) {
+	a, b := startPeer(t, bustest.Server(t), echo), hub.NewNodeID()
+	for _, said := range []struct {
+		number uint64
+		state  hub.NodeState
+		want   hub.NodeState
+	}{
+		{2, hub.NodeReady, hub.NodeReady},
+		{4, hub.NodeDraining, hub.NodeDraining},
+		{3, hub.NodeReady, hub.NodeDraining},
+		{0, hub.NodeReady, hub.NodeReady},
+	} {
+		body, err := proto.Marshal(nodeMessage(&hub.Node{ID: b, State: said.state}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.hear(&envelope{kind: kindAnnounce, from: []byte(b), value: said.number, body: body})
+		if n, _ := a.Node(b); n.State != said.want {
+			t.Errorf("after number %d the node is %v, want %v", said.number, n.State, said.want)
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ type Peers struct {
 	leaving     chan struct{}
 	leaveOnce   sync.Once
 	saying      sync.Mutex
+	said        uint64        // descriptions; guarded by saying
 	announcing  chan struct{} // closed when the announcer has ended
 	lastFlush   atomic.Int64  // when the server last answered the announcer, by the clock
 

@@ -99,6 +99,7 @@ func replayToBackend(t *testing.T) {
 	if resp := next(t, replay); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("the replay is answered with %s", resp.Status)
 	}
+	opened.Wait(1)
 	if n := len(opened.Messages()); n != 1 {
 		t.Errorf("%d connections were opened", n)
 	}

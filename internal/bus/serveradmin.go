@@ -56,9 +56,9 @@ type answer[T any] struct {
 	Data   T                 `json:"data"`
 }
 
-// ask asks every server at once and gathers the answers until there are as many as expected, if that is
-// known, or no more come.
-func ask[T any](ctx context.Context, nc *nats.Conn, what string, expected int) ([]answer[T], error) {
+// ask asks every server at once and gathers the answers: until there are most of them (0: whoever answers), or there are
+// least and no more come. It waits for the least as long as it may: who is slow is not dead.
+func ask[T any](ctx context.Context, nc *nats.Conn, what string, least, most int) ([]answer[T], error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	inbox := nc.NewRespInbox()
@@ -71,8 +71,8 @@ func ask[T any](ctx context.Context, nc *nats.Conn, what string, expected int) (
 		return nil, err
 	}
 	var all []answer[T]
-	for expected == 0 || len(all) < expected {
-		m, err := nextWithin(ctx, sub, len(all) > 0)
+	for most == 0 || len(all) < most {
+		m, err := nextWithin(ctx, sub, len(all) > 0 && len(all) >= least)
 		switch {
 		case errors.Is(err, nats.ErrNoResponders): // it is not the system account that we are in
 			return nil, ErrNoCluster
@@ -90,9 +90,9 @@ func ask[T any](ctx context.Context, nc *nats.Conn, what string, expected int) (
 	return all, nil
 }
 
-// nextWithin waits for the first answer as long as it may, for further ones not for long.
-func nextWithin(ctx context.Context, sub *nats.Subscription, further bool) (*nats.Msg, error) {
-	if further {
+// nextWithin waits as long as it may, or not for long.
+func nextWithin(ctx context.Context, sub *nats.Subscription, hasty bool) (*nats.Msg, error) {
+	if hasty {
 		short, cancel := context.WithTimeout(ctx, adminQuiet)
 		defer cancel()
 		ctx = short

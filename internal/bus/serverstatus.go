@@ -48,15 +48,24 @@ const unknownName = "Server name unknown"
 
 // Status asks all servers.
 func (a *ClusterAdmin) Status(ctx context.Context) (ClusterStatus, error) {
-	servers, err := ask[server.Varz](ctx, a.nc, "VARZ", 0)
+	first, err := ask[server.JSInfo](ctx, a.nc, "JSZ", 1, 1)
 	if err != nil {
 		return ClusterStatus{}, err
 	}
-	routes, err := ask[server.Routez](ctx, a.nc, "ROUTEZ", len(servers))
+	counted := 0
+	if meta := bestView(first); meta != nil {
+		counted = meta.Size
+	}
+	servers, err := ask[server.Varz](ctx, a.nc, "VARZ", counted, 0)
 	if err != nil {
 		return ClusterStatus{}, err
 	}
-	views, err := ask[server.JSInfo](ctx, a.nc, "JSZ", len(servers))
+	n := len(servers)
+	routes, err := ask[server.Routez](ctx, a.nc, "ROUTEZ", n, n)
+	if err != nil {
+		return ClusterStatus{}, err
+	}
+	views, err := ask[server.JSInfo](ctx, a.nc, "JSZ", n, n)
 	if err != nil {
 		return ClusterStatus{}, err
 	}

@@ -88,11 +88,14 @@ func TestMessageLargerThanOutboxIsTaken(t *testing.T) {
 	}
 }
 
+// roomy takes all that a test publishes from one connection, also while the server takes nothing.
+func roomy(c *Config) { c.OutboxSize = 64 << 20 }
+
 // The payload belongs to the caller again when Publish returns.
 func TestPublishKeepsNothingOfThePayload(t *testing.T) {
 	url := bustest.Server(t)
 	r := bustest.Record(t, url, "holdfast.*.message.>")
-	n := startNode(t, url)
+	n := startNode(t, url, roomy)
 	c, _ := n.open(t)
 	const messages = 400
 	buf := make([]byte, 2*maxInline)
@@ -115,7 +118,7 @@ func TestPublishKeepsNothingOfThePayload(t *testing.T) {
 func TestCloseFlushes(t *testing.T) {
 	url := bustest.Server(t)
 	r := bustest.Record(t, url, "holdfast.>")
-	n := startNode(t, url)
+	n := startNode(t, url, roomy)
 	c, _ := n.open(t)
 	const messages = 5000
 	for i := range messages {

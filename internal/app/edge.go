@@ -259,11 +259,11 @@ func (e *edge) connect(w http.ResponseWriter, ep *endpoint, a ws.Accepted, who *
 		return false
 	}
 	if s.conn.Recording() { // nothing is read before the open event is out
-		hold |= ws.HoldBusy
+		hold |= ws.HoldOpening
 	}
 	conn.Start(s, hold)
-	if hold&ws.HoldBusy != 0 && !s.conn.Recording() {
-		conn.Release(ws.HoldBusy) // it came between the two
+	if hold&ws.HoldOpening != 0 && !s.conn.Recording() {
+		conn.Release(ws.HoldOpening) // it came between the two
 	}
 	return true
 }

@@ -90,7 +90,7 @@ func (s *socket) Terminate(cause hub.Cause) { s.ws.Terminate(uint8(cause)) }
 func (s *socket) Shed()                     { s.ws.Shed("broker is short of memory") }
 func (s *socket) Pause()                    { s.ws.Hold(ws.HoldPaused) }
 func (s *socket) Resume()                   { s.ws.Release(ws.HoldPaused) }
-func (s *socket) Room()                     { s.ws.Release(ws.HoldBusy) }
+func (s *socket) Room()                     { s.ws.Release(ws.HoldBusy | ws.HoldOpening) }
 func (s *socket) Rename(user string)        { s.place.rename(user) }
 
 func (s *socket) State() hub.SocketState {

@@ -217,6 +217,34 @@ func TestNoReceiptWhileHeld(t *testing.T) {
 	l.peer.Expect(wire.Text, "x")
 }
 
+// A connection that is not read for a moment can be asked: somebody who was told of its opening may be quicker than what
+// ends the hold, and a client that sends too much does not keep others from being sure.
+func TestReceiptWaitsForAHoldThatIsOverSoon(t *testing.T) {
+	for name, hold := range map[string]ws.Hold{"opening": ws.HoldOpening, "over its rate": ws.HoldRate} {
+		t.Run(name, func(t *testing.T) {
+			l := connected(t, ws.Config{}, nil)
+			l.Hold(hold)
+			told := make(chan ws.Outcome, 2)
+			mustSend(t, l.Conn, confirmed("x", ws.Received), func(o ws.Outcome) { told <- o })
+			if err := l.Ping(nil, ws.Received, func(o ws.Outcome) { told <- o }); err != nil {
+				t.Fatal(err)
+			}
+			for pings := 0; pings < 2; {
+				if f := l.peer.Receive(); f.Opcode == wire.Ping {
+					l.peer.Send(wstest.Frame{Opcode: wire.Pong, Payload: f.Payload})
+					pings++
+				}
+			}
+			l.Release(hold)
+			for range 2 {
+				if o := <-told; o.Err != nil {
+					t.Error(o.Err)
+				}
+			}
+		})
+	}
+}
+
 // The ping of a receipt passes messages that came later, also where none of them ends with a batch.
 func TestPingForAReceiptPassesLaterMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -141,7 +141,7 @@ func (c *Conn) makeRoomLocked(size int) (dropped []Done, err error) {
 
 // receiptLocked refuses what cannot be confirmed as received.
 func (c *Conn) receiptLocked() error {
-	if c.held.Load() != 0 {
+	if c.held.Load()&unheard != 0 {
 		return ErrHeld
 	}
 	waiting := c.pings.receipts()
@@ -180,7 +180,7 @@ func (c *Conn) controlLocked(f outFrame) error {
 	switch {
 	case c.closing.Load() || c.over.Load():
 		return ErrClosing
-	case f.confirmation == Received && c.held.Load() != 0:
+	case f.confirmation == Received && c.held.Load()&unheard != 0:
 		return ErrHeld
 	case f.op == wire.Ping && c.pings.asked.full():
 		return ErrTooManyPings

@@ -38,7 +38,13 @@ const (
 	HoldBusy
 	// HoldRate: the peer is over one of its Rates, or has overdrawn a Quota. The connection ends it itself.
 	HoldRate
+	// HoldOpening: nobody may have heard of the connection yet, or has only just.
+	HoldOpening
 )
+
+// unheard are the reasons for which nothing can be confirmed as received: who began them knows, or nobody knows how long
+// they last. The others are over soon, and a receipt waits for that.
+const unheard = uint32(HoldPaused | HoldBusy)
 
 // Confirmation is what a sender wants to know.
 type Confirmation uint8

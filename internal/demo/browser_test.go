@@ -163,8 +163,9 @@ func closeWithCode(one, two *tab) {
 	one.click("#close button")
 	two.shows("#status", "4000, enough for today")
 	two.untilf(`document.querySelector("#status").dataset.state === "closed"`)
-	one.shows("#result", "clean, its code was 4000")
 	one.untilf(`document.querySelector("[data-id='%s']") === null`, before)
+	one.shows("#facts", one.id) // which is selected now
+	one.shows("#result", "clean, its code was 4000")
 	one.shows("#log", `BACKEND_CLOSE 4000 "enough for today"`)
 	two.click("#connect")
 	two.awaitID(before)

@@ -4,6 +4,7 @@ import { $, bytes, el, short, who } from "./dom.js";
 const KEPT = 200;
 const rows = new Map(); // id → {row, radio, detail, tags}
 let selected = "";
+let refreshed = ""; // whose facts were asked for because it was selected
 let me = "";
 let send = () => false;
 
@@ -51,7 +52,10 @@ function select(id) {
   $("target").textContent = id ? short(id) : "—";
   $("actions").disabled = !id;
   $("facts").replaceChildren();
-  if (id && $("facts-box").open) send({ type: "get", id });
+  if (id && $("facts-box").open) {
+    refreshed = id;
+    send({ type: "get", id });
+  }
 }
 
 /** The list of all connections. Rows stay the same elements, so that focus and choice survive. */
@@ -113,6 +117,10 @@ function browser(agent) {
 /** The backend's answer to an action. */
 export function result({ action, id, ok, text, reason, connection }) {
   if (connection && id === selected) facts(connection);
+  if (action === "get" && id === refreshed) {
+    refreshed = "";
+    if (ok) return; // nobody asked: it would take the place of an answer that somebody waits for
+  }
   const name = [action, id && short(id)].filter(Boolean).join(" ");
   say(ok, ok ? `${name}: ${text}` : `${name || "request"} refused: ${reason} (${text})`);
   if (ok && action === "get") $("facts-box").open = true;

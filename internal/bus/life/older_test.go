@@ -94,7 +94,7 @@ func TestClaimWithTheExpectedSequenceIsNoticed(t *testing.T) {
 		n.open("a")
 		synctest.Wait()
 		log.setAway(true)
-		time.Sleep(2 * life.DefaultLease)
+		time.Sleep(2*life.DefaultLease + time.Millisecond) // between two attempts of the node
 		log.setAway(false)
 		log.comeBack(1)
 		if _, err := log.Append(t.Context(), owner, 1, []byte("\x32\x0asurvivoraa")); err != nil {

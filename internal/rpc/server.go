@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -168,9 +169,13 @@ func (s *Server) SetServing(serving bool) {
 	}
 }
 
-// Serve accepts calls until Stop; then it returns nil. It closes the listener.
+// Serve accepts calls until Stop; then it returns nil, also when Stop came first. It closes the listener.
 func (s *Server) Serve(l net.Listener) error {
-	return s.grpc.Serve(&boundedListener{Listener: l, connections: &s.connections})
+	err := s.grpc.Serve(&boundedListener{Listener: l, connections: &s.connections})
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
 }
 
 // OverRate answers how often a caller was over their Rates: each time a call was refused, or a stream not read for a while.

@@ -16,6 +16,7 @@ import (
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/holdfast-broker/holdfast/internal/hub"
 	"github.com/holdfast-broker/holdfast/internal/hub/hubtest"
@@ -129,6 +130,19 @@ func TestReflection(t *testing.T) {
 	}
 	if resp, err := alpha.Recv(); err != nil || !strings.Contains(resp.String(), "holdfast.v1.ConnectionService") {
 		t.Errorf("v1alpha: %v, %v", resp, err)
+	}
+}
+
+// A broker may be told to stop while it starts: then nothing is served, and nothing has failed.
+func TestServeAfterStop(t *testing.T) {
+	s := New(hub.New(hub.NewNodeID(), &hubtest.Publisher{}), Config{Logger: slog.New(slog.DiscardHandler)})
+	s.Stop(t.Context())
+	l := bufconn.Listen(1)
+	if err := s.Serve(l); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Accept(); err == nil {
+		t.Error("the listener is open")
 	}
 }
 

@@ -129,22 +129,29 @@ def ask(publisher: Publisher) -> asyncio.Task[Msg]:
     )
 
 
-async def test_nobody_is_left_waiting(events_client: Client, publisher: Publisher) -> None:
-    """A doorkeeper that ends answers everybody whom NATS had sent to it, however busy it is."""
-    asked, go_on = asyncio.Event(), asyncio.Event()
+class Busy:
+    """A handler that refuses everybody, when it may go on."""
 
-    async def who(_: HandshakeRequest) -> Refuse:
-        asked.set()
-        await go_on.wait()
+    def __init__(self) -> None:
+        """Made before the first is asked about."""
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: HandshakeRequest) -> Refuse:
+        self.asked.set()
+        await self.go_on.wait()
         return Refuse(401)
 
-    async with events_client.admit(who, concurrency=1) as doorkeeper:
+
+async def test_nobody_is_left_waiting(events_client: Client, publisher: Publisher) -> None:
+    """A doorkeeper that ends answers everybody whom NATS had sent to it, however busy it is."""
+    busy = Busy()
+    async with events_client.admit(busy, concurrency=1) as doorkeeper:
         asks = [ask(publisher) for _ in range(10)]
-        await asyncio.wait_for(asked.wait(), DEADLINE)
+        await asyncio.wait_for(busy.asked.wait(), DEADLINE)
         await publisher.flush()
         ending = asyncio.create_task(doorkeeper.aclose())
         await publisher.flush()
-        go_on.set()
+        busy.go_on.set()
         await asyncio.wait_for(ending, DEADLINE)
     answers = await asyncio.gather(*asks)
     assert all(b"401" in answer.data for answer in answers)
@@ -155,20 +162,14 @@ async def test_few_are_taken_at_a_time(
 ) -> None:
     """The others wait in the subscription, which is bounded; they are answered, too."""
     monkeypatch.setattr(_doorkeeper, "MAX_WAITING", 2)
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    async def who(_: HandshakeRequest) -> Refuse:
-        asked.set()
-        await go_on.wait()
-        return Refuse(401)
-
-    async with events_client.admit(who, concurrency=1) as doorkeeper:
+    busy = Busy()
+    async with events_client.admit(busy, concurrency=1) as doorkeeper:
         asks = [ask(publisher) for _ in range(10)]
-        await asyncio.wait_for(asked.wait(), DEADLINE)
+        await asyncio.wait_for(busy.asked.wait(), DEADLINE)
         await publisher.flush()
         await doorkeeper._bus.settle(DEADLINE)  # all have come
         assert len(doorkeeper._tasks) == 3
-        go_on.set()
+        busy.go_on.set()
         answers = await asyncio.gather(*asks)
     assert all(b"401" in answer.data for answer in answers)
 
